@@ -1,0 +1,150 @@
+"""Files written whole or not at all, JSON Lines with line numbers in errors, and digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stepladder.errors import StepladderError
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: the same value gives the same text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest_text(text: str) -> str:
+    """SHA-256 of a text, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_value(value: Any) -> str:
+    """SHA-256 of a JSON value's canonical form, in hex."""
+    return digest_text(canonical_json(value))
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over the relative names and contents of all files in a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_value({str(path.relative_to(folder)): digest_file(path) for path in files})
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that replaces it when the block ends well.
+
+    Works for a file and for a folder. When the block raises, ``path`` stays as it was.
+
+    Raises:
+        StepladderError: the disk is full or the place is not writable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    draft = scratch / path.name
+    try:
+        yield draft
+        _replace(draft, path, scratch / "old")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace(draft: Path, path: Path, aside: Path) -> None:
+    """Rename over ``path``; a folder is moved aside first, and back if the rename fails."""
+    if not path.is_dir():
+        os.replace(draft, path)
+        return
+    os.replace(path, aside)
+    try:
+        os.replace(draft, path)
+    except OSError:
+        os.replace(aside, path)
+        raise
+
+
+def _unwritable(path: Path, error: OSError) -> StepladderError:
+    return StepladderError(
+        f"cannot write: {error.strerror or error}",
+        where=str(path),
+        remedy="free some disk space or choose a writable place, then run the same command again;"
+        " what was there before is untouched",
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with writing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write an indented JSON file whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        StepladderError: it is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StepladderError(
+            "file not found", where=str(path), remedy="run the stage that writes it: dvc repro"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StepladderError(
+            f"not valid JSON: {error}", where=str(path), remedy="mend it, or delete it and run dvc repro"
+        ) from error
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Write one JSON value a line, whole or not at all."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_jsonl(path: Path) -> list[tuple[int, Any]]:
+    """Read a JSON Lines file as (line number, value) pairs; blank lines are skipped.
+
+    Raises:
+        StepladderError: the file is missing, not UTF-8, or a line is not JSON.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise StepladderError(
+            "file not found", where=str(path), remedy="add the file; docs/02-your-own-task.md shows its form"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise StepladderError(f"not UTF-8: {error}", where=str(path), remedy="save it as UTF-8") from error
+    return [(number, _parse(line, path, number)) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parse(line: str, path: Path, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise StepladderError(
+            f"not valid JSON: {error.msg} at column {error.colno}",
+            where=f"{path}:{number}",
+            remedy="mend or remove that line",
+        ) from error

@@ -1,0 +1,215 @@
+"""``params.yaml`` and the environment as typed settings."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from stepladder.errors import StepladderError
+from stepladder.tasks import Strict, explain
+
+
+class Models(Strict):
+    """Where the base model and the embedder come from: a folder, a hub id or ``packaged:NAME``."""
+
+    base: str
+    embedder: str
+
+
+class Engine(Strict):
+    """How vLLM is started, or the server to attach to."""
+
+    url: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_model_len: int = Field(2048, gt=0)
+    kv_cache_gib: float = Field(1.0, gt=0)
+    concurrency: int = Field(32, gt=0)
+    start_timeout_s: float = Field(300, gt=0)
+    request_timeout_s: float = Field(180, gt=0)
+
+
+class Climb(Strict):
+    """Whether to train only where it can help (``auto``) or always (``full``)."""
+
+    mode: Literal["auto", "full"] = "auto"
+
+
+class Prepare(Strict):
+    """Duplicates and leakage."""
+
+    near_duplicate: float = Field(0.9, gt=0, le=1)
+
+
+class Knowledge(Strict):
+    """Chunks, index and search."""
+
+    store: str = "edge"
+    chunk_tokens: int = Field(96, ge=16)
+    top_k: int = Field(3, gt=0)
+    prefetch: int = Field(50, gt=0)
+    rrf_k: int = Field(2, gt=0)
+
+
+class Evaluation(Strict):
+    """Statistics and prompt variants."""
+
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    resamples: int = Field(10000, ge=100)
+    few_shot: int = Field(4, gt=0)
+
+
+class Tuning(Strict):
+    """LoRA."""
+
+    rank: int = Field(16, gt=0)
+    alpha: int = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(1, gt=0)
+    batch_size: int = Field(8, gt=0)
+    bucket: int = Field(32, gt=0)
+    min_examples: int = Field(1000, ge=0)
+    allow_few_examples: bool = False
+    gold_rate: float = Field(0.5, ge=0, le=1)
+    checkpoint_every: int = Field(20, gt=0)
+    cpu_tokens_per_s: float = Field(150, gt=0)
+
+
+class Cost(Strict):
+    """Prices in US dollars."""
+
+    engine_per_hour: float = Field(ge=0)
+    training_per_hour: float = Field(ge=0)
+    adapter_life_months: float = Field(gt=0)
+
+
+class Mlflow(Strict):
+    """Where runs and releases are recorded."""
+
+    tracking_uri: str
+    experiment: str = "stepladder"
+
+
+class ModuleQaSample(Strict):
+    """How large the module-qa sample is built."""
+
+    community_modules: int = Field(300, ge=0)
+    all: bool = False
+    cases: int = Field(480, gt=0)
+    examples: int = Field(1600, gt=0)
+
+
+class TerraformReviewSample(Strict):
+    """How large the terraform-review sample is built."""
+
+    cases: int = Field(320, gt=0)
+    examples: int = Field(1600, gt=0)
+
+
+class Sample(Strict):
+    """Sizes of the sample tasks."""
+
+    module_qa: ModuleQaSample = Field(ModuleQaSample(), alias="module-qa")
+    terraform_review: TerraformReviewSample = Field(TerraformReviewSample(), alias="terraform-review")
+
+
+class Sizes(Strict):
+    """What a climb can afford on some hardware."""
+
+    cases: int | None = Field(description="cases evaluated, drawn by hash of their id; null: all")
+    dev_rows: int = Field(gt=0, description="held-out examples that choose the prompt variant")
+    train_tokens: int = Field(gt=0)
+    context_tokens: int = Field(gt=0, description="retrieved text given to the model, tokens of the base model")
+
+
+class SizesByHardware(Strict):
+    """One column for each kind of hardware."""
+
+    cpu: Sizes
+    gpu: Sizes
+
+
+class Settings(Strict):
+    """All of ``params.yaml``."""
+
+    tasks: list[str] = Field(min_length=1)
+    hardware: Literal["cpu", "gpu"] = "cpu"
+    seed: int = 0
+    models: Models
+    engine: Engine = Engine()
+    climb: Climb = Climb()
+    prepare: Prepare = Prepare()
+    knowledge: Knowledge = Knowledge()
+    evaluation: Evaluation = Evaluation()
+    tuning: Tuning = Tuning()
+    cost: Cost
+    mlflow: Mlflow
+    sample: Sample = Sample()
+    sizes: SizesByHardware
+
+    @property
+    def size(self) -> Sizes:
+        """The sizes that hold on the chosen hardware."""
+        return self.sizes.gpu if self.hardware == "gpu" else self.sizes.cpu
+
+
+def load_settings(path: Path = Path("params.yaml")) -> Settings:
+    """Read ``params.yaml``; ``MLFLOW_TRACKING_URI``, ``QDRANT_URL`` and ``STEPLADDER_ENGINE_URL`` override it.
+
+    Raises:
+        StepladderError: the file is missing, not YAML, or holds an unknown or wrong parameter.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StepladderError(
+            "no params.yaml here", where=str(path.resolve()), remedy="run from the project's root"
+        ) from error
+    except yaml.YAMLError as error:
+        raise StepladderError(f"not valid YAML: {error}", where=str(path), remedy="mend the file") from error
+    try:
+        return Settings.model_validate(_with_environment(raw))
+    except ValidationError as error:
+        raise StepladderError(
+            _explain_with_hints(error), where=str(path), remedy="docs/03-parameters.md lists every parameter"
+        ) from error
+
+
+def _with_environment(raw: dict[str, Any]) -> dict[str, Any]:
+    overrides = {
+        ("mlflow", "tracking_uri"): os.environ.get("MLFLOW_TRACKING_URI"),
+        ("knowledge", "store"): os.environ.get("QDRANT_URL"),
+        ("engine", "url"): os.environ.get("STEPLADDER_ENGINE_URL"),
+    }
+    merged = dict(raw)
+    for (section, name), value in overrides.items():
+        if value:
+            merged[section] = {**(merged.get(section) or {}), name: value}
+    return merged
+
+
+def _explain_with_hints(error: ValidationError) -> str:
+    hints = [_hint(item["loc"]) for item in error.errors() if item["type"] == "extra_forbidden"]
+    return explain(error) + "".join(hints)
+
+
+def _hint(location: tuple[int | str, ...]) -> str:
+    """A known name near the unknown one, looked up in the section it stands in."""
+    known = _names_at(Settings, location[:-1])
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f" (did you mean `{near[0]}`?)" if near else ""
+
+
+def _names_at(model: type[BaseModel], sections: tuple[int | str, ...]) -> list[str]:
+    for section in sections:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        inner = fields[str(section)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]

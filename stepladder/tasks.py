@@ -1,0 +1,256 @@
+"""A task folder: its settings, prompt, knowledge, examples and cases, loaded and checked.
+
+    tasks/<task>/
+      task.yaml        TaskSpec
+      prompt.md        Jinja2 system prompt; ``tuned`` is true for the adapter's rungs
+      cases.jsonl      Case rows: the frozen test
+      examples.jsonl   Example rows: few-shot and training material
+      knowledge/*.md   optional: the documents that retrieval reads
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from stepladder.errors import StepladderError
+from stepladder.files import digest_file, digest_folder, digest_value, read_jsonl
+
+Rung = Literal["prompt", "rag", "lora", "lora+rag"]
+ScorerName = Literal["short-answer", "issue-f1", "exact"]
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Bars(Strict):
+    """What a rung must reach to be good enough."""
+
+    score: float = Field(ge=0, le=1, description="least mean score, on a one-sided 95% bound")
+    forgetting: float = Field(0.10, ge=0, description="most relative rise in perplexity on general text")
+    latency_p95_ms: float | None = Field(None, gt=0, description="most p95 latency, milliseconds")
+
+
+class TaskSpec(Strict):
+    """``task.yaml``."""
+
+    title: str
+    scorer: ScorerName
+    bars: Bars
+    margin: float = Field(gt=0, lt=1, description="how much worse still counts as non-inferior")
+    monthly_requests: int = Field(gt=0)
+    max_output_tokens: int = Field(64, gt=0)
+    input_template: str = Field("{{ input }}", description="Jinja2; the filter `numbered` adds line numbers")
+    output_schema: dict[str, Any] | None = None
+    abstention: str | None = Field(None, description="what to say when the documents hold no answer")
+
+
+class Case(Strict):
+    """One evaluation item. ``evidence`` holds ids of chunks or pages: ``page#heading/heading``."""
+
+    id: str = Field(min_length=1)
+    input: str = Field(min_length=1)
+    reference: Any
+    answerable: bool = True
+    evidence: list[str] = []
+    slice: str = "all"
+    cluster: str = Field(min_length=1)
+
+
+class Message(Strict):
+    """One chat turn."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(min_length=1)
+
+
+class Example(Strict):
+    """A labelled input and output. Alpaca and prompt/completion rows are normalised to ``messages``."""
+
+    id: str = ""
+    messages: list[Message]
+    evidence: list[str] = []
+    answerable: bool = True
+    slice: str = "all"
+    cluster: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _normalise(cls, row: Any) -> Any:
+        return normalise_example(row) if isinstance(row, dict) else row
+
+    @model_validator(mode="after")
+    def _roles_alternate(self) -> Example:
+        turns = [m.role for m in self.messages if m.role != "system"]
+        if not turns or turns != ["user", "assistant"] * (len(turns) // 2):
+            raise ValueError("messages must alternate user, assistant and end with the assistant")
+        return self
+
+    @property
+    def input(self) -> str:
+        """The last user turn."""
+        return self.messages[-2].content
+
+    @property
+    def output(self) -> str:
+        """The last assistant turn: what is learned."""
+        return self.messages[-1].content
+
+
+def normalise_example(row: dict[str, Any]) -> dict[str, Any]:
+    """Alpaca (instruction, input, output) or prompt/completion rows as chat ``messages``."""
+    if "instruction" in row and "output" in row:
+        rest = {k: v for k, v in row.items() if k not in ("instruction", "input", "output")}
+        question = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
+        return {**rest, "messages": _turns(question, row["output"])}
+    if "prompt" in row and "completion" in row:
+        rest = {k: v for k, v in row.items() if k not in ("prompt", "completion")}
+        return {**rest, "messages": _turns(row["prompt"], row["completion"])}
+    return row
+
+
+def _turns(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task folder, checked when loaded. Rows are read when first asked for."""
+
+    folder: Path
+    spec: TaskSpec
+    prompt: str
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        """The frozen test, in file order."""
+        return _read_rows(self.folder / "cases.jsonl", Case)
+
+    @cached_property
+    def examples(self) -> list[Example]:
+        """Training and few-shot material, in file order; rows without an id get ``line-N``."""
+        return _read_rows(self.folder / "examples.jsonl", Example)
+
+    @property
+    def has_knowledge(self) -> bool:
+        """Whether there are documents to retrieve from."""
+        return (self.folder / "knowledge").is_dir()
+
+    @cached_property
+    def pages(self) -> dict[str, str]:
+        """Documents by page id (the path under ``knowledge/`` without ``.md``)."""
+        return _read_pages(self.folder / "knowledge") if self.has_knowledge else {}
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """The rungs this task can stand on."""
+        return ["prompt", "rag", "lora", "lora+rag"] if self.has_knowledge else ["prompt", "lora"]
+
+    def digests(self) -> dict[str, str]:
+        """Content digests of all that makes up the task."""
+        digests = {
+            "task": digest_value(self.spec.model_dump(mode="json")),
+            "prompt": digest_file(self.folder / "prompt.md"),
+            "cases": digest_file(self.folder / "cases.jsonl"),
+            "examples": digest_file(self.folder / "examples.jsonl"),
+        }
+        if self.has_knowledge:
+            digests["knowledge"] = digest_folder(self.folder / "knowledge")
+        return digests
+
+
+def load_task(folder: Path) -> Task:
+    """Load a task folder.
+
+    Raises:
+        StepladderError: the folder, ``task.yaml``, ``prompt.md`` or a row file is missing or wrong.
+    """
+    if not folder.is_dir():
+        raise StepladderError(
+            "no such task folder",
+            where=str(folder),
+            remedy="build the samples with `stepladder setup`, or add the folder (docs/02-your-own-task.md)",
+        )
+    for name in ("task.yaml", "prompt.md", "cases.jsonl", "examples.jsonl"):
+        if not (folder / name).is_file():
+            raise StepladderError(
+                f"the task has no {name}",
+                where=str(folder / name),
+                remedy="add it (docs/02-your-own-task.md); for a sample task run"
+                f" `stepladder sample {folder.name}`",
+            )
+    return Task(folder, _read_spec(folder / "task.yaml"), (folder / "prompt.md").read_text(encoding="utf-8"))
+
+
+def _read_spec(path: Path) -> TaskSpec:
+    try:
+        return TaskSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise StepladderError(f"not valid YAML: {error}", where=str(path), remedy="mend the file") from error
+    except ValidationError as error:
+        raise StepladderError(
+            explain(error), where=str(path), remedy="see the fields in docs/02-your-own-task.md"
+        ) from error
+
+
+Row = TypeVar("Row", Case, Example)
+
+
+def _read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    rows: list[Row] = []
+    lines: dict[str, int] = {}
+    for number, value in read_jsonl(path):
+        try:
+            row = kind.model_validate(value)
+        except ValidationError as error:
+            raise StepladderError(
+                explain(error), where=f"{path}:{number}", remedy="mend or remove that row"
+            ) from error
+        if not row.id:
+            row = row.model_copy(update={"id": f"line-{number}"})
+        if row.id in lines:
+            raise StepladderError(
+                f"id {row.id!r} stands on line {lines[row.id]} too",
+                where=f"{path}:{number}",
+                remedy="give every row an id of its own",
+            )
+        lines[row.id] = number
+        rows.append(row)
+    if not rows:
+        raise StepladderError("the file has no rows", where=str(path), remedy="add at least one row")
+    return rows
+
+
+def _read_pages(folder: Path) -> dict[str, str]:
+    pages = {
+        path.relative_to(folder).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(folder.rglob("*.md"))
+    }
+    if not any(text.strip() for text in pages.values()):
+        raise StepladderError(
+            "the knowledge folder holds no text",
+            where=str(folder),
+            remedy="add Markdown files, or remove the folder if the task needs no documents",
+        )
+    return pages
+
+
+def explain(error: ValidationError) -> str:
+    """A pydantic error in one line: each field with its problem."""
+    problems = [
+        f"{'.'.join(str(part) for part in item['loc']) or 'row'}: {item['msg']}" for item in error.errors()
+    ]
+    return "; ".join(problems)
