@@ -1,0 +1,1 @@
+"""Checks, deduplication and splits of a task's rows."""

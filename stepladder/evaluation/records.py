@@ -1,0 +1,57 @@
+"""What a rung said for each case, and what the scorer made of it: ``build/<task>/outcomes/<rung>.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepladder.tasks import Rung, Strict
+
+
+class Response(Strict):
+    """One answer of the engine.
+
+    ``engine_s`` is the wall time of its batch divided by the batch's size, seconds: what one request
+    costs when the engine is kept busy. ``latency_ms`` is what this request waited, in that batch.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    latency_ms: float
+    engine_s: float
+
+
+class Counts(Strict):
+    """Issues found, invented and missed in one case: micro F1 is made of their sums."""
+
+    tp: int
+    fp: int
+    fn: int
+
+
+class Outcome(Strict):
+    """A case's response with its score in [0, 1]. ``retrieved`` are the ids of the chunks given, best first."""
+
+    id: str
+    input: str
+    reference: Any
+    answerable: bool
+    slice: str
+    cluster: str
+    score: float
+    exact: bool
+    valid: bool
+    counts: Counts | None = None
+    retrieved: list[str] = []
+    response: Response
+
+
+class RungOutcomes(Strict):
+    """All outcomes of one rung (or probe) on one set of cases, in case order."""
+
+    task: str
+    rung: Rung | str
+    variant: str
+    model_digest: str
+    adapter_digest: str | None
+    outcomes: list[Outcome]

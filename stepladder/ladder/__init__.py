@@ -1,0 +1,1 @@
+"""Where the gap is, which rung wins, and the report that says so."""

@@ -1,0 +1,1 @@
+"""The messages that a rung sends to the model."""

@@ -1,0 +1,1 @@
+"""The two sample tasks, built at set-up time."""

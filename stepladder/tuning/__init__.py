@@ -1,0 +1,1 @@
+"""LoRA: training rows, training, merging and what was forgotten."""
