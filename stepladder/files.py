@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.errors import StepladderError
+
+_FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def canonical_json(value: Any) -> str:
@@ -46,7 +49,8 @@ def digest_folder(folder: Path) -> str:
 def writing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that replaces it when the block ends well.
 
-    Works for a file and for a folder. When the block raises, ``path`` stays as it was.
+    Works for a file and for a folder. When the block raises, ``path`` stays as it was. An error of the
+    block that has nothing to do with writing here (a refused connection, say) is raised as it is.
 
     Raises:
         StepladderError: the disk is full or the place is not writable.
@@ -61,7 +65,9 @@ def writing(path: Path) -> Iterator[Path]:
         yield draft
         _replace(draft, path, scratch / "old")
     except OSError as error:
-        raise _unwritable(path, error) from error
+        if error.errno in _FULL_OR_READ_ONLY or _concerns(error, scratch):
+            raise _unwritable(path, error) from error
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -69,14 +75,20 @@ def writing(path: Path) -> Iterator[Path]:
 def _replace(draft: Path, path: Path, aside: Path) -> None:
     """Rename over ``path``; a folder is moved aside first, and back if the rename fails."""
     if not path.is_dir():
-        os.replace(draft, path)
+        draft.replace(path)
         return
-    os.replace(path, aside)
+    path.replace(aside)
     try:
-        os.replace(draft, path)
+        draft.replace(path)
     except OSError:
-        os.replace(aside, path)
+        aside.replace(path)
         raise
+
+
+def _concerns(error: OSError, folder: Path) -> bool:
+    """Whether the file that the error names lies in ``folder``."""
+    named = error.filename if isinstance(error.filename, str | os.PathLike) else None
+    return named is not None and folder in Path(named).parents
 
 
 def _unwritable(path: Path, error: OSError) -> StepladderError:
@@ -99,19 +111,37 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_text(path: Path, remedy: str = "add the file") -> str:
+    """Read a UTF-8 text file; a byte order mark, as some editors write, is dropped.
+
+    Args:
+        path: the file.
+        remedy: what to do if it is missing.
+
+    Raises:
+        StepladderError: it is missing, not readable or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise StepladderError("file not found", where=str(path), remedy=remedy) from error
+    except UnicodeDecodeError as error:
+        raise StepladderError(f"not UTF-8: {error}", where=str(path), remedy="save it as UTF-8") from error
+    except OSError as error:
+        raise StepladderError(
+            f"cannot read: {error.strerror or error}", where=str(path), remedy="make it a readable file"
+        ) from error
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        StepladderError: it is missing or not JSON.
+        StepladderError: it is missing, not readable or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StepladderError(
-            "file not found", where=str(path), remedy="run the stage that writes it: dvc repro"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(read_text(path, remedy="run the stage that writes it: dvc repro"))
+    except json.JSONDecodeError as error:
         raise StepladderError(
             f"not valid JSON: {error}", where=str(path), remedy="mend it, or delete it and run dvc repro"
         ) from error
@@ -128,23 +158,40 @@ def read_jsonl(path: Path) -> list[tuple[int, Any]]:
     Raises:
         StepladderError: the file is missing, not UTF-8, or a line is not JSON.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise StepladderError(
-            "file not found", where=str(path), remedy="add the file; docs/02-your-own-task.md shows its form"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise StepladderError(f"not UTF-8: {error}", where=str(path), remedy="save it as UTF-8") from error
-    return [(number, _parse(line, path, number)) for number, line in enumerate(lines, 1) if line.strip()]
+    return [(number, parse_line(line, f"{path}:{number}")) for number, line in read_lines(path)]
 
 
-def _parse(line: str, path: Path, number: int) -> Any:
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a JSON Lines file that are not blank, with their numbers from 1.
+
+    Lines end at a newline only: a JSON text may hold U+2028 and other ends of line that
+    ``str.splitlines`` would cut at.
+
+    Raises:
+        StepladderError: the file is missing or not UTF-8.
+    """
+    text = read_text(path, remedy="add the file; docs/02-your-own-task.md shows its form")
+    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
+def parse_line(line: str, where: str) -> Any:
+    """One line of JSON Lines.
+
+    Raises:
+        StepladderError: it is not JSON, or holds half a surrogate pair (which no file can hold).
+    """
     try:
-        return json.loads(line)
+        value = json.loads(line)
+        if "\\u" in line:
+            canonical_json(value).encode()
     except json.JSONDecodeError as error:
         raise StepladderError(
             f"not valid JSON: {error.msg} at column {error.colno}",
-            where=f"{path}:{number}",
+            where=where,
             remedy="mend or remove that line",
         ) from error
+    except UnicodeEncodeError as error:
+        raise StepladderError(
+            f"not valid text: {error}", where=where, remedy="mend the broken \\u escape, or remove that line"
+        ) from error
+    return value

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from stepladder.errors import StepladderError
+from stepladder.files import read_text
 from stepladder.tasks import Strict, explain
 
 
@@ -25,12 +26,13 @@ class Engine(Strict):
     """How vLLM is started, or the server to attach to."""
 
     url: str | None = None
+    port: int = Field(default=0, ge=0, le=65535)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    max_model_len: int = Field(2048, gt=0)
-    kv_cache_gib: float = Field(1.0, gt=0)
-    concurrency: int = Field(32, gt=0)
-    start_timeout_s: float = Field(300, gt=0)
-    request_timeout_s: float = Field(180, gt=0)
+    max_model_len: int = Field(default=2048, gt=0)
+    kv_cache_gib: int = Field(default=1, gt=0)
+    concurrency: int = Field(default=32, gt=0)
+    start_timeout_s: float = Field(default=300, gt=0)
+    request_timeout_s: float = Field(default=180, gt=0)
 
 
 class Climb(Strict):
@@ -42,42 +44,42 @@ class Climb(Strict):
 class Prepare(Strict):
     """Duplicates and leakage."""
 
-    near_duplicate: float = Field(0.9, gt=0, le=1)
+    near_duplicate: float = Field(default=0.9, gt=0, le=1)
 
 
 class Knowledge(Strict):
     """Chunks, index and search."""
 
     store: str = "edge"
-    chunk_tokens: int = Field(96, ge=16)
-    top_k: int = Field(3, gt=0)
-    prefetch: int = Field(50, gt=0)
-    rrf_k: int = Field(2, gt=0)
+    chunk_tokens: int = Field(default=96, ge=16)
+    top_k: int = Field(default=3, gt=0)
+    prefetch: int = Field(default=50, gt=0)
+    rrf_k: int = Field(default=2, gt=0)
 
 
 class Evaluation(Strict):
     """Statistics and prompt variants."""
 
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    resamples: int = Field(10000, ge=100)
-    few_shot: int = Field(4, gt=0)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    resamples: int = Field(default=10000, ge=100)
+    few_shot: int = Field(default=4, gt=0)
 
 
 class Tuning(Strict):
     """LoRA."""
 
-    rank: int = Field(16, gt=0)
-    alpha: int = Field(32, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    epochs: int = Field(1, gt=0)
-    batch_size: int = Field(8, gt=0)
-    bucket: int = Field(32, gt=0)
-    min_examples: int = Field(1000, ge=0)
+    rank: int = Field(default=16, gt=0)
+    alpha: int = Field(default=32, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    epochs: int = Field(default=1, gt=0)
+    batch_size: int = Field(default=8, gt=0)
+    bucket: int = Field(default=32, gt=0)
+    min_examples: int = Field(default=1000, ge=0)
     allow_few_examples: bool = False
-    gold_rate: float = Field(0.5, ge=0, le=1)
-    checkpoint_every: int = Field(20, gt=0)
-    cpu_tokens_per_s: float = Field(150, gt=0)
+    gold_rate: float = Field(default=0.5, ge=0, le=1)
+    checkpoint_every: int = Field(default=20, gt=0)
+    cpu_tokens_per_s: float = Field(default=150, gt=0)
 
 
 class Cost(Strict):
@@ -98,33 +100,33 @@ class Mlflow(Strict):
 class ModuleQaSample(Strict):
     """How large the module-qa sample is built."""
 
-    community_modules: int = Field(300, ge=0)
+    community_modules: int = Field(default=300, ge=0)
     all: bool = False
-    cases: int = Field(480, gt=0)
-    examples: int = Field(1600, gt=0)
+    cases: int = Field(default=480, gt=0)
+    examples: int = Field(default=1600, gt=0)
 
 
 class TerraformReviewSample(Strict):
     """How large the terraform-review sample is built."""
 
-    cases: int = Field(320, gt=0)
-    examples: int = Field(1600, gt=0)
+    cases: int = Field(default=320, gt=0)
+    examples: int = Field(default=1600, gt=0)
 
 
 class Sample(Strict):
     """Sizes of the sample tasks."""
 
-    module_qa: ModuleQaSample = Field(ModuleQaSample(), alias="module-qa")
-    terraform_review: TerraformReviewSample = Field(TerraformReviewSample(), alias="terraform-review")
+    module_qa: ModuleQaSample = Field(default=ModuleQaSample(), alias="module-qa")
+    terraform_review: TerraformReviewSample = Field(default=TerraformReviewSample(), alias="terraform-review")
 
 
 class Sizes(Strict):
     """What a climb can afford on some hardware."""
 
-    cases: int | None = Field(description="cases evaluated, drawn by hash of their id; null: all")
+    cases: int | None = Field(gt=0, description="cases evaluated, drawn by hash of their id; null: all")
     dev_rows: int = Field(gt=0, description="held-out examples that choose the prompt variant")
     train_tokens: int = Field(gt=0)
-    context_tokens: int = Field(gt=0, description="retrieved text given to the model, tokens of the base model")
+    context_tokens: int = Field(gt=0, description="retrieved text given to the model, tokens of the embedder")
 
 
 class SizesByHardware(Strict):
@@ -152,6 +154,16 @@ class Settings(Strict):
     sample: Sample = Sample()
     sizes: SizesByHardware
 
+    @field_validator("tasks")
+    @classmethod
+    def _are_folder_names(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if not name or name in (".", "..") or Path(name).name != name:
+                raise ValueError(f"{name!r} is not the name of a folder under tasks/")
+            if names.count(name) > 1:
+                raise ValueError(f"{name!r} is named twice")
+        return names
+
     @property
     def size(self) -> Sizes:
         """The sizes that hold on the chosen hardware."""
@@ -159,17 +171,13 @@ class Settings(Strict):
 
 
 def load_settings(path: Path = Path("params.yaml")) -> Settings:
-    """Read ``params.yaml``; ``MLFLOW_TRACKING_URI``, ``QDRANT_URL`` and ``STEPLADDER_ENGINE_URL`` override it.
+    """Read ``params.yaml``, overridden by ``MLFLOW_TRACKING_URI``, ``QDRANT_URL``, ``STEPLADDER_ENGINE_URL``.
 
     Raises:
         StepladderError: the file is missing, not YAML, or holds an unknown or wrong parameter.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StepladderError(
-            "no params.yaml here", where=str(path.resolve()), remedy="run from the project's root"
-        ) from error
+        raw = yaml.safe_load(read_text(path.resolve(), remedy="run from the project's root"))
     except yaml.YAMLError as error:
         raise StepladderError(f"not valid YAML: {error}", where=str(path), remedy="mend the file") from error
     try:
@@ -180,7 +188,9 @@ def load_settings(path: Path = Path("params.yaml")) -> Settings:
         ) from error
 
 
-def _with_environment(raw: dict[str, Any]) -> dict[str, Any]:
+def _with_environment(raw: Any) -> Any:
+    if not isinstance(raw, dict):
+        return raw
     overrides = {
         ("mlflow", "tracking_uri"): os.environ.get("MLFLOW_TRACKING_URI"),
         ("knowledge", "store"): os.environ.get("QDRANT_URL"),
@@ -188,8 +198,9 @@ def _with_environment(raw: dict[str, Any]) -> dict[str, Any]:
     }
     merged = dict(raw)
     for (section, name), value in overrides.items():
-        if value:
-            merged[section] = {**(merged.get(section) or {}), name: value}
+        given = merged.get(section) or {}
+        if value and isinstance(given, dict):
+            merged[section] = {**given, name: value}
     return merged
 
 

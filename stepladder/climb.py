@@ -1,0 +1,107 @@
+"""One command: what is stale, the verdicts, the releases, and what to do next."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stepladder.errors import StepladderError
+from stepladder.ladder.verdict import Verdict
+from stepladder.stages.workspace import Workspace, load
+
+
+def climb(workspace: Workspace, *, force: bool, as_json: bool) -> None:
+    """``dvc repro``, then log and register, then tell.
+
+    Raises:
+        StepladderError: a stage failed; what it wrote before is kept.
+    """
+    reproduce(workspace.root, force=force)
+    verdicts = [load(Verdict, workspace.verdict(name)) for name in workspace.settings.tasks]
+    for name in workspace.settings.tasks:
+        release(workspace, name)
+    if as_json:
+        import json
+
+        print(json.dumps([verdict.model_dump(mode="json") for verdict in verdicts], indent=2))
+        return
+    print_verdicts(verdicts)
+    _print_next(workspace, verdicts)
+
+
+def reproduce(root: Path, *, force: bool = False) -> None:
+    """Run the stale stages of ``dvc.yaml``.
+
+    Raises:
+        StepladderError: DVC or a stage failed.
+    """
+    command = [sys.executable, "-m", "dvc", "repro", *(["--force"] if force else [])]
+    # Stages call `python`: let it be the one that runs now, whether or not its environment is activated.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    done = subprocess.run(command, cwd=root, env={**os.environ, "PATH": path}, check=False, stdout=sys.stderr)
+    if done.returncode:
+        raise StepladderError(
+            "a stage failed; its own message stands above",
+            where="dvc repro",
+            remedy="mend what it names and run `stepladder climb` again: finished stages are kept",
+        )
+
+
+def release(workspace: Workspace, name: str) -> None:
+    """Log and register one task's climb."""
+    from stepladder.stages.release import run
+
+    run(workspace, name)
+
+
+def print_verdicts(verdicts: Sequence[Verdict]) -> None:
+    """A table per task on standard output, and the verdict in one sentence."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for verdict in verdicts:
+        console.print()
+        console.print(_table(verdict))
+        console.print(f"[bold]{verdict.decision}[/bold]: {verdict.sentence}", soft_wrap=True)
+
+
+def _table(verdict: Verdict) -> object:
+    from rich.table import Table
+
+    table = Table(title=f"{verdict.task}: bar {verdict.bar:.2f}, margin {verdict.margin:.2f}", title_justify="left")
+    for heading in ("rung", "variant", "n", "score", "interval", "$ / 1000", "p95 ms", "eligible"):
+        table.add_column(heading, justify="left" if heading in ("rung", "variant", "eligible") else "right")
+    for name, rung in verdict.rungs.items():
+        chosen = name == verdict.rung
+        table.add_row(
+            f"{name} <" if chosen else name,
+            rung.variant,
+            str(rung.n),
+            f"{rung.score:.3f}",
+            f"{rung.interval[0]:.3f} to {rung.interval[1]:.3f}" if rung.interval else "-",
+            f"{rung.cost_per_1000:.4f}",
+            f"{rung.latency_p95_ms:.0f}",
+            "yes" if rung.eligible else "no",
+            style="bold" if chosen else None,
+        )
+    for name in verdict.skipped:
+        table.add_row(name, "skipped", "-", "-", "-", "-", "-", "no", style="dim")
+    return table
+
+
+def _print_next(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print()
+    for verdict in verdicts:
+        console.print(f"report: {workspace.report(verdict.task)}", soft_wrap=True)
+    promoted = [verdict.task for verdict in verdicts if verdict.decision == "promote"]
+    if promoted:
+        console.print(f'next:   stepladder ask {promoted[0]} "your question"', soft_wrap=True)
+    console.print(
+        f"        mlflow server --backend-store-uri {workspace.settings.mlflow.tracking_uri}", soft_wrap=True
+    )

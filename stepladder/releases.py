@@ -1,0 +1,170 @@
+"""Releases: prompt, index version, adapter, base digest and verdict, frozen together and registered in MLflow.
+
+A release is a folder, named by its digest:
+
+    release.json   Release
+    task/          task.yaml and prompt.md as they were
+    index/         the index version, for a rung with retrieval and the embedded engine
+    adapter/       the LoRA adapter, for a rung with one
+    verdict.json   the verdict that chose it
+    report.html
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stepladder.errors import StepladderError
+from stepladder.files import digest_value, read_json, write_json, writing
+from stepladder.prompting.compose import Plan
+from stepladder.settings import Mlflow
+from stepladder.tasks import Strict, explain
+
+CHALLENGER = "challenger"
+CHAMPION = "champion"
+_DIGEST_TAG = "release.digest"
+
+
+class Release(Strict):
+    """What answers: everything that decides a response, by content."""
+
+    task: str
+    plan: Plan
+    base: str
+    base_digest: str
+    task_digest: str
+    prompt_digest: str
+    index_version: str | None
+    adapter_digest: str | None
+    verdict_digest: str
+
+    @property
+    def digest(self) -> str:
+        """Digest of what the release is made of; the verdict that chose it is not part of it."""
+        return digest_value(self.model_dump(mode="json", exclude={"verdict_digest", "base"}))
+
+
+class Registered(Strict):
+    """A release as it stands in the registry."""
+
+    release: Release
+    version: str
+    folder: Path
+
+
+def registered_name(task: str) -> str:
+    """The registered model's name in MLflow."""
+    return f"stepladder-{task}"
+
+
+def freeze(
+    release: Release,
+    out: Path,
+    *,
+    task: Path,
+    verdict: Path,
+    report: Path,
+    index: Path | None,
+    adapter: Path | None,
+) -> None:
+    """Copy all that a release needs into ``out``, whole or not at all."""
+    with writing(out) as draft:
+        (draft / "task").mkdir(parents=True)
+        for name in ("task.yaml", "prompt.md"):
+            shutil.copy2(task / name, draft / "task" / name)
+        shutil.copy2(verdict, draft / "verdict.json")
+        shutil.copy2(report, draft / "report.html")
+        if index:
+            shutil.copytree(index, draft / "index")
+        if adapter:
+            shutil.copytree(adapter, draft / "adapter")
+        write_json(draft / "release.json", release.model_dump(mode="json"))
+
+
+def register(folder: Path, release: Release, sentence: str, run_id: str) -> str:
+    """Register a frozen release, or find it registered already, and give it alias ``challenger``.
+
+    Returns:
+        The version in the registry.
+    """
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    name = registered_name(release.task)
+    version = _version_with(client, name, release.digest)
+    if version is None:
+        model = mlflow.create_external_model(
+            name=name, source_run_id=run_id, model_type="stepladder-release", params={"rung": release.plan.rung}
+        )
+        client.log_model_artifacts(model.model_id, str(folder))
+        tags = {
+            _DIGEST_TAG: release.digest,
+            "rung": release.plan.rung,
+            "verdict.digest": release.verdict_digest,
+        }
+        version = str(mlflow.register_model(f"models:/{model.model_id}", name, tags=tags).version)
+        client.update_model_version(name, version, description=sentence)
+    client.set_registered_model_alias(name, CHALLENGER, version)
+    return version
+
+
+def _version_with(client: object, name: str, digest: str) -> str | None:
+    found = client.search_model_versions(f"name = '{name}'")  # type: ignore[attr-defined]
+    return next((str(one.version) for one in found if one.tags.get(_DIGEST_TAG) == digest), None)
+
+
+def newest(task: str, scratch: Path) -> Registered:
+    """The newest registered release of a task, copied from MLflow's artifacts into ``scratch`` once.
+
+    Raises:
+        StepladderError: there is none, or its folder is not a release.
+    """
+    import mlflow
+
+    name = registered_name(task)
+    found = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
+    if not found:
+        raise StepladderError(
+            f"task {task!r} has no release yet",
+            where=f"registered model {name}",
+            remedy="run `stepladder climb`; a release is registered when its verdict says promote"
+            f" (`stepladder verdict {task}` tells what it says now)",
+        )
+    latest = max(found, key=lambda one: int(one.version))
+    folder = scratch / latest.tags[_DIGEST_TAG][:16]
+    if not folder.is_dir():
+        source = mlflow.artifacts.download_artifacts(f"models:/{name}/{latest.version}")
+        with writing(folder) as draft:
+            shutil.copytree(source, draft)
+    return Registered(release=read_release(folder), version=str(latest.version), folder=folder)
+
+
+def read_release(folder: Path) -> Release:
+    """Read ``release.json``.
+
+    Raises:
+        StepladderError: it is missing or of another form.
+    """
+    try:
+        return Release.model_validate(read_json(folder / "release.json"))
+    except ValidationError as error:
+        raise StepladderError(
+            f"not a release: {explain(error)}", where=str(folder), remedy="run `stepladder climb` again"
+        ) from error
+
+
+def use_mlflow(settings: Mlflow) -> None:
+    """Point MLflow at the configured tracking store and experiment, and keep it quiet."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import logging
+
+    import mlflow
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    mlflow.set_experiment(settings.experiment)

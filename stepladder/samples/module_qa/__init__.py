@@ -1,0 +1,1 @@
+"""Questions about Ansible modules, from the documentation inside the PyPI wheels."""

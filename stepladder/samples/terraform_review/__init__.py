@@ -1,0 +1,1 @@
+"""Terraform snippets with known faults: the truth is known because the generator put it there."""

@@ -1,0 +1,122 @@
+"""What the two evaluate stages and ``ask`` share: contexts for questions, and a responder for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepladder.cache import Cache
+from stepladder.console import console, progress, say
+from stepladder.engine import RunningEngine, engine
+from stepladder.evaluation.evaluate import evaluate
+from stepladder.evaluation.records import RungOutcomes
+from stepladder.evaluation.respond import Responder
+from stepladder.evaluation.summary import summarise
+from stepladder.knowledge.chunk import Chunk
+from stepladder.knowledge.retrieve import Retriever, open_retriever
+from stepladder.models import model_digest
+from stepladder.prompting.compose import Plan
+from stepladder.stages.workspace import Workspace
+from stepladder.tasks import Case, Task
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Retrieved and gold chunks for questions; empty lists for a task without knowledge."""
+
+    retriever: Retriever | None
+
+    def retrieved(self, questions: Sequence[str]) -> list[list[Chunk]]:
+        """Per question the top k chunks, best first."""
+        if self.retriever is None:
+            return [[] for _ in questions]
+        return [[one.chunk for one in found] for found in self.retriever.retrieve_many(questions)]
+
+    def gold(self, evidence: Sequence[Sequence[str]]) -> list[list[Chunk]]:
+        """Per row the chunks that its evidence ids name."""
+        if self.retriever is None:
+            return [[] for _ in evidence]
+        return [self.retriever.chunks_for(ids) for ids in evidence]
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text for the context budget."""
+        return self.retriever.count_tokens(text) if self.retriever else 0
+
+
+@contextmanager
+def contexts_of(workspace: Workspace, task: Task) -> Iterator[Contexts]:
+    """Open the task's index, where it has knowledge."""
+    if not task.has_knowledge:
+        yield Contexts(None)
+        return
+    with open_contexts(workspace, workspace.index(task.name)) as contexts:
+        yield contexts
+
+
+@contextmanager
+def open_contexts(workspace: Workspace, folder: Path) -> Iterator[Contexts]:
+    """Open an index folder."""
+    settings = workspace.settings
+    with open_retriever(folder, settings.knowledge, settings.models.embedder) as retriever:
+        yield Contexts(retriever)
+
+
+def ask_cases(
+    task: Task,
+    plan: Plan,
+    cases: Sequence[Case],
+    contexts: Contexts,
+    responder: Responder,
+    label: str = "cases",
+) -> RungOutcomes:
+    """Evaluate one rung over cases, with progress."""
+    found = contexts.retrieved([case.input for case in cases]) if plan.retrieval else [[] for _ in cases]
+    with progress(f"{task.name} {plan.rung} {plan.variant} ({label})", "responses") as on_progress:
+        return evaluate(task, plan, cases, found, responder, contexts.count_tokens, progress=on_progress)
+
+
+def tell(workspace: Workspace, outcomes: RungOutcomes) -> None:
+    """A rung's number on screen as soon as it is known."""
+    summary = summarise(outcomes, workspace.settings.evaluation, workspace.settings.seed)
+    interval = summary.interval
+    between = f" \\[{interval.low:.3f}, {interval.high:.3f}]" if interval.low is not None else ""
+    say(
+        f"[bold]{outcomes.task} {outcomes.rung}[/bold] ({outcomes.variant}): score {summary.score:.3f}"
+        f"{between}, n={summary.n}"
+    )
+
+
+def responder_for(
+    workspace: Workspace, cache: Cache, model: str, base: str, adapter_digest: str | None
+) -> Responder:
+    """A responder that starts an engine for ``model`` (a checkpoint merged from ``base``, or the base)."""
+    settings = workspace.settings.engine
+    return Responder(
+        model_digest=model_digest(base),
+        adapter_digest=adapter_digest,
+        cache=cache,
+        start=_starter(workspace, model),
+        concurrency=settings.concurrency,
+        timeout_s=settings.request_timeout_s,
+    )
+
+
+def _starter(workspace: Workspace, model: str) -> Callable[[], AbstractContextManager[RunningEngine]]:
+    @contextmanager
+    def start() -> Iterator[RunningEngine]:
+        with console().status(f"starting the engine for {model}") as status:
+
+            def on_wait(seconds: float) -> None:
+                status.update(f"starting the engine for {model}: {seconds:.0f} s")
+
+            say(f"engine: starting vLLM for {model} (about a minute on a CPU)")
+            running = engine(model, workspace.settings.engine, workspace.scratch / "logs", on_wait)
+            handle = running.__enter__()
+        try:
+            yield handle
+        finally:
+            running.__exit__(None, None, None)
+
+    return start

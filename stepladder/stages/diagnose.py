@@ -1,0 +1,32 @@
+"""Label the failures of the cheap rungs and decide whether training is warranted."""
+
+from stepladder.console import say
+from stepladder.data.prepare import load_prepared
+from stepladder.evaluation.summary import summarise
+from stepladder.ladder.diagnose import diagnose
+from stepladder.stages.evaluate import GOLD_EVIDENCE
+from stepladder.stages.workspace import Workspace, outcomes_in, save
+
+
+def run(workspace: Workspace, name: str) -> None:
+    """Write the diagnosis."""
+    task = workspace.task(name)
+    settings = workspace.settings
+    outcomes = outcomes_in(workspace.base(name))
+    cheap = [rung for rung in ("prompt", "rag") if rung in outcomes]
+    bounds = {
+        rung: summarise(outcomes[rung], settings.evaluation, settings.seed).lower_bound for rung in cheap
+    }
+    diagnosis = diagnose(
+        task.spec,
+        load_prepared(workspace.prepared(name)).cases,
+        outcomes["prompt"],
+        outcomes.get("rag"),
+        outcomes.get(GOLD_EVIDENCE),
+        bounds,
+        settings.climb.mode,
+    )
+    save(workspace.diagnosis(name), diagnosis)
+    shares = ", ".join(f"{cause} {share:.0%}" for cause, share in diagnosis.gaps.items() if share)
+    say(f"diagnose {name}: {diagnosis.failing} of {diagnosis.cases} cases fail on prompt ({shares or 'none'})")
+    say(f"  {'train' if diagnosis.train else 'no training'}: {diagnosis.reason}")

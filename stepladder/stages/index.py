@@ -1,0 +1,59 @@
+"""Build the index version of a task's knowledge, and measure retrieval on the cases."""
+
+from stepladder.console import progress, say
+from stepladder.data.prepare import load_prepared
+from stepladder.evaluation.retrieval import retrieval_metrics
+from stepladder.files import write_json, writing
+from stepladder.knowledge.build import build_index
+from stepladder.knowledge.embed import load_embedder
+from stepladder.knowledge.retrieve import open_retriever
+from stepladder.stages.workspace import Workspace, save
+from stepladder.tasks import Task
+
+_DEPTH = 10
+
+
+def run(workspace: Workspace, name: str) -> None:
+    """Write the index folder and the retrieval metrics."""
+    task = workspace.task(name)
+    if not task.has_knowledge:
+        write_json(workspace.index_version(name), {"version": None})
+        write_json(workspace.retrieval_metrics(name), None)
+        say(f"index {name}: nothing to index, the task has no knowledge folder")
+        return
+    _build(workspace, task)
+    _measure(workspace, task)
+
+
+def _build(workspace: Workspace, task: Task) -> None:
+    settings = workspace.settings
+    embedder = load_embedder(settings.models.embedder)
+    with (
+        workspace.embeddings() as cache,
+        writing(workspace.index(task.name)) as draft,
+        progress(f"embed {task.name}", "chunks") as on_progress,
+    ):
+        draft.mkdir()
+        manifest = build_index(
+            task.pages, settings.knowledge, embedder, draft, cache, task.name, on_progress
+        )
+        # Later stages depend on this file: an index rebuilt from the same chunks makes nothing stale.
+        write_json(draft / workspace.index_version(task.name).name, {"version": manifest.version})
+    say(f"index {task.name}: {manifest.summary()}")
+
+
+def _measure(workspace: Workspace, task: Task) -> None:
+    settings = workspace.settings
+    cases = load_prepared(workspace.prepared(task.name)).cases
+    knowledge = settings.knowledge.model_copy(update={"top_k": max(_DEPTH, settings.knowledge.top_k)})
+    with open_retriever(workspace.index(task.name), knowledge, settings.models.embedder) as retriever:
+        found = retriever.retrieve_many([case.input for case in cases])
+    metrics = retrieval_metrics(
+        cases,
+        [[one.chunk.id for one in ranked] for ranked in found],
+        confidence=settings.evaluation.confidence,
+        resamples=settings.evaluation.resamples,
+        seed=settings.seed,
+    )
+    save(workspace.retrieval_metrics(task.name), metrics)
+    say(f"retrieval {task.name}: {metrics.summary()}")

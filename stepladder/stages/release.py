@@ -1,0 +1,96 @@
+"""After the report: log the climb to MLflow and, where the verdict says promote, register the release."""
+
+from __future__ import annotations
+
+from stepladder.console import say
+from stepladder.data.prepare import load_prepared
+from stepladder.evaluation.summary import summarise
+from stepladder.files import digest_file, write_json
+from stepladder.ladder.verdict import Verdict
+from stepladder.models import model_digest
+from stepladder.prompting.compose import Plan
+from stepladder.releases import Release, freeze, register, use_mlflow
+from stepladder.stages.rungs import adapter_record, all_outcomes, index_version, plan_of
+from stepladder.stages.workspace import Workspace, load
+from stepladder.tracking import log_climb
+
+
+def run(workspace: Workspace, name: str) -> str | None:
+    """Log and register; does nothing for a verdict that went through this before.
+
+    Returns:
+        The registry's version of the release, or None where the verdict registers none.
+    """
+    verdict_path = workspace.verdict(name)
+    digest = digest_file(verdict_path)
+    marker = workspace.scratch / "released" / f"{digest[:16]}.json"
+    if marker.is_file():
+        return None
+    verdict = load(Verdict, verdict_path)
+    use_mlflow(workspace.settings.mlflow)
+    run_id = _log(workspace, name, verdict, digest)
+    version = _register(workspace, name, verdict, digest, run_id)
+    write_json(marker, {"task": name, "run": run_id, "version": version})
+    if version:
+        say(f"release {name}: version {version} is registered as challenger")
+    return version
+
+
+def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
+    settings = workspace.settings
+    summaries = {
+        rung: summarise(outcomes, settings.evaluation, settings.seed)
+        for rung, outcomes in all_outcomes(workspace, name).items()
+    }
+    record = adapter_record(workspace, name)
+    parameters = {
+        "seed": settings.seed,
+        "base": settings.models.base,
+        "embedder": settings.models.embedder,
+        "cases": len(load_prepared(workspace.prepared(name)).cases),
+        **{f"size.{key}": value for key, value in settings.size.model_dump().items()},
+        **{f"knowledge.{key}": value for key, value in settings.knowledge.model_dump().items()},
+        **{f"tuning.{key}": value for key, value in settings.tuning.model_dump().items()},
+        **{f"digest.{key}": value for key, value in verdict.digests.items()},
+    }
+    artifacts = [workspace.verdict(name), workspace.report(name), workspace.diagnosis(name)]
+    return log_climb(
+        verdict, digest, summaries, parameters, artifacts, record.result.losses if record else []
+    )
+
+
+def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, run_id: str) -> str | None:
+    if verdict.decision != "promote" or verdict.rung is None:
+        return None
+    plan = plan_of(workspace, name, verdict.rung)
+    release = _release(workspace, name, plan, digest)
+    folder = workspace.scratch / "releases" / release.digest[:16]
+    embedded = workspace.settings.knowledge.store == "edge"
+    freeze(
+        release,
+        folder,
+        task=workspace.root / "tasks" / name,
+        verdict=workspace.verdict(name),
+        report=workspace.report(name),
+        index=workspace.index(name) if plan.retrieval and embedded else None,
+        adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
+    )
+    return register(folder, release, verdict.sentence, run_id)
+
+
+def _release(workspace: Workspace, name: str, plan: Plan, verdict_digest: str) -> Release:
+    task = workspace.task(name)
+    base = workspace.settings.models.base
+    record = adapter_record(workspace, name)
+    digests = task.digests()
+    return Release(
+        task=name,
+        plan=plan,
+        base=base,
+        base_digest=model_digest(base),
+        task_digest=digests["task"],
+        prompt_digest=digests["prompt"],
+        index_version=index_version(workspace, name) if plan.retrieval else None,
+        adapter_digest=record.adapter_digest if plan.tuned and record else None,
+        verdict_digest=verdict_digest,
+    )

@@ -1,0 +1,47 @@
+"""What earlier stages left for a task: outcomes, plans, the adapter's record, the index version."""
+
+from __future__ import annotations
+
+from stepladder.evaluation.records import RungOutcomes
+from stepladder.evaluation.variants import Choice
+from stepladder.files import read_json
+from stepladder.prompting.compose import Plan
+from stepladder.stages.records import Skipped, TrainingRecord
+from stepladder.stages.workspace import Workspace, load, outcomes_in
+from stepladder.tasks import Rung
+
+RUNGS: tuple[Rung, ...] = ("prompt", "rag", "lora", "lora+rag")
+
+
+def all_outcomes(workspace: Workspace, name: str) -> dict[str, RungOutcomes]:
+    """Outcomes of every rung that was run, in the ladder's order; probes are left out."""
+    found = outcomes_in(workspace.base(name)) | outcomes_in(workspace.tuned_outcomes(name))
+    return {rung: found[rung] for rung in RUNGS if rung in found}
+
+
+def skipped_rungs(workspace: Workspace, name: str) -> dict[str, str]:
+    """The rungs that were not run, with the reason."""
+    path = workspace.tuned_outcomes(name) / "skipped.json"
+    if not path.is_file():
+        return {}
+    reason = load(Skipped, path).reason
+    return {rung: reason for rung in workspace.task(name).rungs if rung.startswith("lora")}
+
+
+def plan_of(workspace: Workspace, name: str, rung: str) -> Plan:
+    """How a rung asked."""
+    if rung.startswith("lora"):
+        return load(Plan, workspace.tuned_outcomes(name) / f"{rung}.plan.json")
+    return load(Choice, workspace.base(name) / f"{rung}.plan.json").plan
+
+
+def adapter_record(workspace: Workspace, name: str) -> TrainingRecord | None:
+    """The adapter's training record, or None where none was trained."""
+    path = workspace.tuned(name) / "training.json"
+    return load(TrainingRecord, path) if path.is_file() else None
+
+
+def index_version(workspace: Workspace, name: str) -> str | None:
+    """The index version's digest, or None for a task without knowledge."""
+    version = read_json(workspace.index_version(name))["version"]
+    return str(version) if version else None

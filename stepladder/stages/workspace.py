@@ -1,0 +1,134 @@
+"""Where a climb reads and writes: the only place that knows the layout of ``build/``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from stepladder.cache import Cache
+from stepladder.errors import StepladderError
+from stepladder.evaluation.records import RungOutcomes
+from stepladder.files import read_json, write_json
+from stepladder.settings import Settings, load_settings
+from stepladder.tasks import Task, explain, load_task
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A project folder with its settings. Stage outputs lie in ``build/``, scratch in ``.stepladder/``."""
+
+    root: Path
+    settings: Settings
+
+    def task(self, name: str) -> Task:
+        """Load a task, which must be named in ``params.yaml``."""
+        if name not in self.settings.tasks:
+            raise StepladderError(
+                f"no task named {name!r}",
+                where="tasks in params.yaml",
+                remedy=f"use one of {', '.join(self.settings.tasks)}, or add it there",
+            )
+        return load_task(self.root / "tasks" / name)
+
+    def checked(self, task: str) -> Path:
+        """Folder of the validation report."""
+        return self.root / "build/checked" / task
+
+    def data_docs(self, task: str) -> Path:
+        """Folder of Great Expectations' Data Docs."""
+        return self.root / "build/data_docs" / task
+
+    def prepared(self, task: str) -> Path:
+        """Folder of cases, dev, few-shot and training rows."""
+        return self.root / "build/prepared" / task
+
+    def index(self, task: str) -> Path:
+        """Folder of the index version."""
+        return self.root / "build/index" / task
+
+    def index_version(self, task: str) -> Path:
+        """The index version's digest; null when the task has no knowledge."""
+        return self.index(task) / "version.json"
+
+    def retrieval_metrics(self, task: str) -> Path:
+        """Retrieval metrics on the cases."""
+        return self.root / "build/retrieval" / f"{task}.json"
+
+    def base(self, task: str) -> Path:
+        """Folder of the base model's outcomes, plans and probes."""
+        return self.root / "build/base" / task
+
+    def diagnosis(self, task: str) -> Path:
+        """The diagnosis."""
+        return self.root / "build" / task / "diagnosis.json"
+
+    def tuned(self, task: str) -> Path:
+        """Folder of the adapter with its training record, or of the reason why there is none."""
+        return self.root / "build" / task / "tuned"
+
+    def tuned_outcomes(self, task: str) -> Path:
+        """Folder of the adapter rungs' outcomes."""
+        return self.root / "build" / task / "adapter_rungs"
+
+    def verdict(self, task: str) -> Path:
+        """The verdict."""
+        return self.root / "build" / task / "verdict.json"
+
+    def report(self, task: str) -> Path:
+        """The HTML report."""
+        return self.root / "build" / task / "report.html"
+
+    @property
+    def scratch(self) -> Path:
+        """What may be deleted at any time: caches, checkpoints, merged models, logs."""
+        return self.root / ".stepladder"
+
+    def responses(self) -> Cache:
+        """The response cache."""
+        return Cache(self.scratch / "responses.sqlite")
+
+    def embeddings(self) -> Cache:
+        """The embedding cache."""
+        return Cache(self.scratch / "embeddings.sqlite")
+
+
+def open_workspace(root: Path = Path()) -> Workspace:
+    """The workspace at a folder that holds ``params.yaml``."""
+    return Workspace(root, load_settings(root / "params.yaml"))
+
+
+def save(path: Path, value: BaseModel) -> None:
+    """Write a model as JSON, whole or not at all."""
+    write_json(path, value.model_dump(mode="json"))
+
+
+def load(kind: type[Model], path: Path) -> Model:
+    """Read what :func:`save` wrote.
+
+    Raises:
+        StepladderError: the file is missing or of another form.
+    """
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        raise StepladderError(
+            f"not a {kind.__name__}: {explain(error)}",
+            where=str(path),
+            remedy="delete it and run `dvc repro`, which writes it again",
+        ) from error
+
+
+def outcomes_in(folder: Path) -> dict[str, RungOutcomes]:
+    """Outcomes by rung or probe name, in the order of the file names."""
+    found = [load(RungOutcomes, path) for path in sorted(folder.glob("*.outcomes.json"))]
+    return {outcomes.rung: outcomes for outcomes in found}
+
+
+def save_outcomes(folder: Path, outcomes: RungOutcomes) -> None:
+    """Write one rung's outcomes."""
+    save(folder / f"{outcomes.rung}.outcomes.json", outcomes)
