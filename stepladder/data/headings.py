@@ -7,6 +7,7 @@ and cannot be used here; ``tests/data/test_headings.py`` holds the two together.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 
 def slug(heading: str) -> str:
@@ -43,7 +44,7 @@ def _headings(markdown: str) -> list[tuple[int, str]]:
     tokens = parser.disable("inline").parse(markdown)
     parser.enable("inline")
     found = []
-    for opening, inline in zip(tokens, tokens[1:], strict=False):
+    for opening, inline in pairwise(tokens):
         if opening.type == "heading_open" and opening.level == 0:
             children = parser.parseInline(inline.content)[0].children or []
             breaks = ("softbreak", "hardbreak")

@@ -61,7 +61,7 @@ def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
 
 
 def _contains(answer: str, value: str) -> bool:
-    return re.search(rf"(?<![\w.-]){re.escape(value)}(?![\w-])", answer) is not None
+    return re.search(rf"(?<![\w.-]){re.escape(value)}(?![\w-]|\.\w)", answer) is not None
 
 
 def _score_issues(reference: dict[str, Any], text: str) -> Score:

@@ -104,7 +104,7 @@ def _why_this_one(verdict: Verdict, rung: str) -> str:
     best = _best(verdict, eligible)
     order = list(verdict.rungs)
     if rung != best:
-        return f"is cheaper than the best, {best}, and at most {verdict.margin:.2f} below it"
+        return f"and is cheaper than the best, {best}, while at most {verdict.margin:.2f} below it"
     if rung == order[0]:
         return "and no rung is cheaper"
     if eligible[0] != rung:

@@ -96,7 +96,7 @@ def _name_of(path: str) -> str | None:
 
 
 def _document(source: str) -> dict[str, Any] | None:
-    """The module's DOCUMENTATION string as YAML; None where it has none that can be read without running it."""
+    """The module's DOCUMENTATION string as YAML; None where there is none in plain text."""
     for node in ast.parse(source).body:
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
             continue

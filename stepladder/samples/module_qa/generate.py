@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ Question = tuple[str, Fact]
 SHARES = {"which-module": 0.17, "choices": 0.20, "unanswerable": 0.15, "required": 0.22, "default": 0.26}
 _CASE_MODULES = 0.3  # share of the modules that cases ask about
 _MOST_SAME_ANSWER = {"default": 0.12, "choices": 0.12, "required": 0.5}  # share of a kind's questions
-_MOST_PHRASINGS = {"case": 1, "example": 3}  # how often one fact may be asked
+_MOST_PHRASINGS = {"case": 2, "example": 3}  # how often one fact may be asked
 
 
 def choose_modules(wheels: dict[str, Path], sizes: ModuleQaSample, seed: int) -> list[Module]:

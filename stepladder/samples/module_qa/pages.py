@@ -11,7 +11,7 @@ from stepladder.samples.module_qa.markup import leading_sentences
 # of the same option would take a place among the few that are retrieved, and hold no facts.
 _MOST_OPTION_TEXT = 220  # characters
 _MOST_SYNOPSIS = 600
-_MOST_LIST = 160
+_MOST_LIST = 300
 
 
 def page(module: Module) -> str:

@@ -1,4 +1,4 @@
-"""What a module does, as words that a question can use: "Manages LVM volumes" becomes "manage LVM volumes"."""
+"""What a module does, as a question says it: "Manages LVM volumes" becomes "manage LVM volumes"."""
 
 from __future__ import annotations
 

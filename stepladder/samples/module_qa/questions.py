@@ -19,6 +19,7 @@ ABSTENTION = "Not in the documents."
 _MOST_CHOICES = 6
 _LONGEST_ANSWER = 40  # characters of a default, or of one choice
 _ABSENT_PER_MODULE = 6
+_STRANGERS_TRIED = 30
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,15 @@ def facts(modules: Collection[Module], known: Collection[Module], rng: random.Ra
             found += _of_option(module, option, names, rng)
         if module.fqcn in what_for:
             phrasings = [text.format(task=what_for[module.fqcn]) for text in load_templates()["which-module"]]
-            found.append(_fact("which-module", module, module.fqcn, module.fqcn, phrasings, rng))
+            asked = tuple(rng.sample(phrasings, len(phrasings)))
+            found.append(Fact("which-module", module.fqcn, module.fqcn, (module.fqcn,), asked))
         if module.complete:
-            absent = [name for name in rng.sample(strangers, min(60, len(strangers))) if not module.knows(name)]
+            drawn = rng.sample(strangers, min(_STRANGERS_TRIED, len(strangers)))
+            absent = [name for name in drawn if not module.knows(name)]
             for name in absent[:_ABSENT_PER_MODULE]:
                 kind = rng.choice(["default", "choices", "required"])
                 asked = _phrasings(kind, name, names, rng)
-                found.append(_fact("unanswerable", module, ABSTENTION, None, asked, rng))
+                found.append(Fact("unanswerable", module.fqcn, ABSTENTION, (), asked))
     return found
 
 
@@ -76,7 +79,7 @@ def _of_option(module: Module, option: Option, names: list[str], rng: random.Ran
     evidence = option_evidence(module, option)
 
     def fact(kind: str, answer: str | tuple[str, ...]) -> Fact:
-        return _fact(kind, module, answer, evidence, _phrasings(kind, option.name, names, rng), rng)
+        return Fact(kind, module.fqcn, answer, (evidence,), _phrasings(kind, option.name, names, rng))
 
     if option.default and _sayable(option.default) and option.type not in {"list", "dict"}:
         yield fact("default", option.default)
@@ -89,17 +92,8 @@ def _sayable(value: str) -> bool:
     return bool(value.strip()) and len(value) <= _LONGEST_ANSWER and not set(value) & set(",\n")
 
 
-def _phrasings(kind: str, option: str, names: list[str], rng: random.Random) -> list[str]:
-    return [text.format(option=option, module=rng.choice(names)) for text in load_templates()[kind]]
-
-
-def _fact(  # noqa: PLR0913 - the fields of a fact, named at every call
-    kind: str,
-    module: Module,
-    answer: str | tuple[str, ...],
-    evidence: str | None,
-    phrasings: list[str],
-    rng: random.Random,
-) -> Fact:
-    shuffled = tuple(rng.sample(phrasings, len(phrasings)))
-    return Fact(kind, module.fqcn, answer, (evidence,) if evidence else (), shuffled)
+def _phrasings(kind: str, option: str, names: list[str], rng: random.Random) -> tuple[str, ...]:
+    """Every phrasing of a question about an option, in random order."""
+    templates = load_templates()[kind]
+    shuffled = rng.sample(templates, len(templates))
+    return tuple(text.format(option=option, module=rng.choice(names)) for text in shuffled)

@@ -29,7 +29,7 @@ class Edit(Strict):
     """New text for some slots of a kind's body; null leaves the slot out. Alone it is a distractor."""
 
     put: dict[str, str | None] = Field(min_length=1)
-    env: list[str] = Field([], description="environments it is limited to; empty: any")
+    env: tuple[str, ...] = Field((), description="environments it is limited to; empty: any")
     companion: str | None = Field(None, alias="with", description="a kind to put above")
 
 
@@ -47,9 +47,9 @@ class Kind(Strict):
     label: str = "<name>"
     ordered: bool = Field(False, description="slots nest, so their order is fixed")
     body: dict[str, str]
-    optional: list[str] = []
+    optional: tuple[str, ...] = ()
     faults: list[Fault] = Field(min_length=1)
-    distractors: list[Edit] = []
+    distractors: tuple[Edit, ...] = ()
 
     @model_validator(mode="after")
     def _slots_exist(self) -> Kind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -58,7 +59,8 @@ def draw(catalogue: Catalogue, workload: str, rng: random.Random) -> Row:
         kinds = _draw_kinds(catalogue, rng)
         edits_by_kind = [_draw_faults(catalogue, catalogue.kinds[kinds[0]], rng)]
         # A second resource is sound as often as not, so that a reader must look at both.
-        edits_by_kind += [rng.choices(catalogue.kinds[kind].faults, k=rng.randint(0, 1)) for kind in kinds[1:]]
+        second = [catalogue.kinds[kind].faults for kind in kinds[1:]]
+        edits_by_kind += [rng.choices(found, k=rng.randint(0, 1)) for found in second]
     env = _fitting_env(edits_by_kind, env, rng)
     known = {"name": workload, "env": env, "n": str(rng.randint(1, 999))}
     blocks = []
@@ -114,7 +116,7 @@ def _as_case(row: Row) -> Row:
     return {
         "id": row["id"],
         "input": snippet.text,
-        "reference": snippet.review,
+        "reference": json.loads(snippet.review),
         "slice": row["slice"],
         "cluster": row["cluster"],
     }

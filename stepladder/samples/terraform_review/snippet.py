@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from stepladder.samples.terraform_review.catalogue import CATEGORIES, HEADER, Catalogue, Edit, Fault, Issue
 
 _PLACEHOLDER = re.compile(r"<(\w+)>")
-_ARGUMENT = re.compile(r'^( *)([\w-]+) += +(.*[^\[({]|[^\[({])$')
+_ARGUMENT = re.compile(r"^( *)([\w-]+) += +(.*[^\[({]|[^\[({])$")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,122 @@
+"""The report: one HTML file that says what the verdict is and shows everything it rests on, offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stepladder.evaluation.records import Outcome, RungOutcomes
+from stepladder.evaluation.summary import RungSummary
+from stepladder.files import write_text
+from stepladder.ladder import plots, wording
+from stepladder.ladder.form import Verdict
+from stepladder.tasks import Strict
+
+MOST_CASES = 25
+_PASS = 0.999
+
+
+class FailingCase(Strict):
+    """One case that at least one rung fails, with what each rung said, cheapest first."""
+
+    id: str
+    input: str
+    reference: str
+    slice: str
+    answerable: bool
+    by_rung: dict[str, Outcome]
+
+
+def write_report(
+    verdict: Verdict,
+    summaries: Mapping[str, RungSummary],
+    outcomes: Mapping[str, RungOutcomes],
+    losses: Sequence[float] | None,
+    path: Path,
+) -> None:
+    """Write the report, whole or not at all. The same inputs give the same bytes.
+
+    Args:
+        verdict: what is reported; its rungs give the columns.
+        summaries: by rung, for the slices.
+        outcomes: by rung, for the failing cases.
+        losses: training loss by step; None or empty where nothing was trained.
+        path: the HTML file.
+
+    Raises:
+        StepladderError: the file cannot be written.
+    """
+    write_text(path, render_report(verdict, summaries, outcomes, losses))
+
+
+def render_report(
+    verdict: Verdict,
+    summaries: Mapping[str, RungSummary],
+    outcomes: Mapping[str, RungOutcomes],
+    losses: Sequence[float] | None,
+) -> str:
+    """The report's HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("stepladder", "ladder"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["money"] = wording.money
+    rungs = list(verdict.rungs)
+    return environment.get_template("report.html.j2").render(
+        verdict=verdict,
+        summaries={rung: summaries[rung] for rung in rungs},
+        slices={name: part.n for rung in rungs for name, part in sorted(summaries[rung].slices.items())},
+        cases=failing_cases(outcomes, rungs),
+        failing=_count_failing(outcomes, rungs),
+        quality=plots.quality_against_cost(verdict),
+        gaps=plots.failure_shares(verdict.gaps) if any(verdict.gaps.values()) else "",
+        loss=plots.training_loss(losses) if losses else "",
+        assumptions=list(dict.fromkeys(line for cost in verdict.costs.values() for line in cost.assumptions)),
+    )
+
+
+def failing_cases(outcomes: Mapping[str, RungOutcomes], rungs: Sequence[str]) -> list[FailingCase]:
+    """At most ``MOST_CASES`` cases that some rung fails, those where the rungs differ most first."""
+    by_case: dict[str, dict[str, Outcome]] = {}
+    for rung in rungs:
+        for outcome in outcomes[rung].outcomes:
+            by_case.setdefault(outcome.id, {})[rung] = outcome
+    failing = [case for case in by_case.items() if _fails(case[1])]
+    failing.sort(key=lambda case: (-_spread(case[1]), case[0]))
+    return [_failing_case(by_rung) for _, by_rung in failing[:MOST_CASES]]
+
+
+def _count_failing(outcomes: Mapping[str, RungOutcomes], rungs: Sequence[str]) -> int:
+    return len({o.id for rung in rungs for o in outcomes[rung].outcomes if o.score < _PASS})
+
+
+def _fails(by_rung: Mapping[str, Outcome]) -> bool:
+    return any(outcome.score < _PASS for outcome in by_rung.values())
+
+
+def _spread(by_rung: Mapping[str, Outcome]) -> float:
+    scores = [outcome.score for outcome in by_rung.values()]
+    return round(max(scores) - min(scores), 6)
+
+
+def _failing_case(by_rung: dict[str, Outcome]) -> FailingCase:
+    one = next(iter(by_rung.values()))
+    return FailingCase(
+        id=one.id,
+        input=one.input,
+        reference=_readable(one.reference),
+        slice=one.slice,
+        answerable=one.answerable,
+        by_rung=by_rung,
+    )
+
+
+def _readable(reference: Any) -> str:
+    return reference if isinstance(reference, str) else json.dumps(reference, indent=2, ensure_ascii=False)

@@ -1,0 +1,77 @@
+"""What goes wrong around an engine is said in one sentence, and nothing is left running."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from stepladder import engine as module
+from stepladder.engine import engine, tail
+from stepladder.errors import StepladderError
+from stepladder.settings import Engine
+from tests.stub_server import stub_server
+
+
+@pytest.fixture()
+def model(tmp_path: Path) -> str:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    return str(folder)
+
+
+def test_attaching_uses_the_servers_first_model(tmp_path: Path) -> None:
+    with stub_server(lambda _: "x") as server, engine("any", Engine(url=server.url), tmp_path) as running:
+        assert (running.url, running.model) == (server.url, "stub")
+
+
+def test_attaching_to_nothing_says_so(tmp_path: Path) -> None:
+    settings = Engine(url="http://127.0.0.1:9")
+    with pytest.raises(StepladderError, match="no OpenAI-compatible server"), engine("any", settings, tmp_path):
+        pass
+
+
+def test_a_model_path_that_is_not_there(tmp_path: Path) -> None:
+    missing = str(tmp_path / "nowhere")
+    with pytest.raises(StepladderError, match="no base model here") as caught, engine(missing, Engine(), tmp_path):
+        pass
+    assert "stepladder setup" in caught.value.remedy
+
+
+def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path, model: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StepladderError, match=f"port {port} is in use"), engine(model, Engine(port=port), tmp_path):
+            pass
+
+
+def test_an_engine_that_ends_at_once_shows_its_error(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.sys, "executable", "/bin/false")
+    with pytest.raises(StepladderError, match="ended with exit code 1"), engine(model, Engine(dtype="float32"), tmp_path):
+        pass
+
+
+def test_an_engine_that_is_not_ready_in_time_is_ended(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "sleeper"
+    script.write_text("#!/bin/sh\necho $$ > " + str(tmp_path / "pid") + "\nexec sleep 60\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(module.sys, "executable", str(script))
+    settings = Engine(dtype="float32", start_timeout_s=1)
+    with pytest.raises(StepladderError, match="not ready within 1 s"), engine(model, settings, tmp_path):
+        pass
+    pid = int((tmp_path / "pid").read_text())
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_the_tail_prefers_lines_that_name_an_error(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("start\nValueError: too long\n" + "noise\n" * 50)
+    assert tail(log) == "    ValueError: too long"
