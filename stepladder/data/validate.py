@@ -37,7 +37,6 @@ class ValidationReport(Strict):
     """What validation found: rows and expectations checked by kind, and the faults in file order."""
 
     task: str
-    folder: str
     rows: dict[str, int]
     expectations: dict[str, int]
     bad_rows: list[BadRow]
@@ -65,7 +64,6 @@ def validate_task(task: Task, folder: Path) -> ValidationReport:
     faults.sort(key=lambda item: item[:3])
     report = ValidationReport(
         task=task.name,
-        folder=task.folder.as_posix(),
         rows={kind: len(records) for kind, records in frames.items()},
         expectations={kind: len(SUITES[kind]) for kind in frames},
         bad_rows=[row for *_, severity, row in faults if severity == "critical"],
@@ -92,7 +90,7 @@ def require_valid(report: ValidationReport) -> None:
     count = f"{len(report.bad_rows)} fault{'s' if len(report.bad_rows) > 1 else ''}"
     raise StepladderError(
         f"{count} in the task's rows:{''.join(lines)}",
-        where=report.folder,
+        where=f"task {report.task}",
         remedy="mend or remove these rows; the validation report and its Data Docs list them all",
     )
 
@@ -146,7 +144,7 @@ def _faults(kind: Any, number: int, order: int, item: Any, records: list[Record]
     notes = config.meta["notes"]
     positions = item.result.get("unexpected_index_list")
     if positions is None:
-        row = BadRow(kind=kind, where=f"{kind}", id="", column=column, reason=notes)
+        row = BadRow(kind=kind, where=kind, id="", column=column, reason=notes)
         yield number, -1, order, severity, row
         return
     for position in positions:

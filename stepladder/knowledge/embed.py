@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
 from stepladder.files import digest_folder, digest_text, digest_value
-from stepladder.hardware import device, preferred_dtype
+from stepladder.hardware import Dtype, device, preferred_dtype
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -47,6 +47,10 @@ class Embedder(Protocol):
         """Digest of the model's files and the number format: equal digests, equal vectors."""
 
     @property
+    def model_digest(self) -> str:
+        """Digest of the model's files alone: an index of one machine may be asked on another."""
+
+    @property
     def dimension(self) -> int:
         """Length of a vector."""
 
@@ -67,17 +71,26 @@ class SentenceEmbedder:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
-        self.dtype = preferred_dtype()
+
+    @cached_property
+    def dtype(self) -> Dtype:
+        """The number format of the forward pass."""
+        return preferred_dtype()
 
     @cached_property
     def digest(self) -> str:
         """See ``Embedder``."""
-        return digest_value({"files": model_digest(self.folder), "dtype": self.dtype})
+        return digest_value({"files": self.model_digest, "dtype": self.dtype})
+
+    @cached_property
+    def model_digest(self) -> str:
+        """See ``Embedder``."""
+        return digest_folder(self.folder)
 
     @cached_property
     def _model(self) -> SentenceTransformer:
-        if self.folder.exists():
-            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        # The files are here: nothing is to be looked up. Read when huggingface_hub is first imported.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
@@ -180,11 +193,6 @@ def model_folder(name: str) -> Path:
             " packaged:all-MiniLM-L6-v2",
         )
     return _from_hub(name)
-
-
-def model_digest(folder: Path) -> str:
-    """Digest of a model's files."""
-    return digest_folder(folder)
 
 
 def _packaged(name: str) -> Path:

@@ -30,7 +30,9 @@ def _cut(block: Block, fits: Fits) -> list[str]:
     if block.kind == "table":
         return _cut_table(block.text, fits)
     if block.kind == "list":
-        pieces = (piece for item in block.items for piece in ([item] if fits(item) else _cut_text(item, fits)))
+        pieces = (
+            piece for item in block.items for piece in ([item] if fits(item) else _cut_text(item, fits))
+        )
         return _join(pieces, "\n", fits)
     return _cut_text(block.text, fits)
 
@@ -45,7 +47,9 @@ def _cut_fence(text: str, fits: Fits) -> list[str]:
 
     if not fits(wrap("x")):  # no room for the markers
         return _cut_text(text, fits)
-    return [wrap(code) for code in _join(_atoms(lines, lambda c: fits(wrap(c))), "\n", lambda c: fits(wrap(c)))]
+    return [
+        wrap(code) for code in _join(_atoms(lines, lambda c: fits(wrap(c))), "\n", lambda c: fits(wrap(c)))
+    ]
 
 
 def _cut_table(text: str, fits: Fits) -> list[str]:

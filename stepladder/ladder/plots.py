@@ -26,7 +26,7 @@ _VARIABLES = {
     _PAPER: "paper",
 }
 _LABEL_GAP = 0.07  # of the axis: labels nearer than this are moved apart
-_WINDOW = 9  # steps over which the training loss is averaged
+_WINDOW = 4  # steps before and after over which the training loss is averaged
 
 
 def quality_against_cost(verdict: Verdict) -> str:
@@ -34,7 +34,7 @@ def quality_against_cost(verdict: Verdict) -> str:
     costs = {rung: judged.cost_per_1000 for rung, judged in verdict.rungs.items()}
     heights = _apart({rung: judged.score for rung, judged in verdict.rungs.items()})
     widest = max(costs.values()) or 1.0
-    with _figure("quality", 5.4, 3.7, _quality_in_words(verdict)) as (axes, parts):
+    with _figure("quality", 4.6, 3.7, _quality_in_words(verdict)) as (axes, parts):
         axes.axhline(verdict.bar, color=_WARN, linestyle=(0, (5, 3)), linewidth=1.2)
         axes.annotate(
             f"bar {verdict.bar:.2f}", (0.01, verdict.bar), xycoords=("axes fraction", "data"),
@@ -69,7 +69,7 @@ def failure_shares(gaps: Mapping[str, float]) -> str:
     words = (
         "Failing cases by cause: " + ", ".join(f"{cause} {share:.0%}" for cause, share in gaps.items()) + "."
     )
-    with _figure("gaps", 5.4, 0.5 + 0.42 * len(gaps), words) as (axes, parts):
+    with _figure("gaps", 4.6, 0.5 + 0.42 * len(gaps), words) as (axes, parts):
         places = range(len(gaps), 0, -1)
         axes.barh(places, [1] * len(gaps), height=0.5, color=_LINE)
         axes.barh(places, list(gaps.values()), height=0.5, color=_ACCENT)
@@ -91,9 +91,9 @@ def training_loss(losses: Sequence[float]) -> str:
     import numpy as np
 
     values = np.asarray(losses, dtype=np.float64)
-    means = [float(values[max(0, i - _WINDOW + 1) : i + 1].mean()) for i in range(len(values))]
+    means = [float(values[max(0, i - _WINDOW) : i + _WINDOW + 1].mean()) for i in range(len(values))]
     words = f"Training loss over {len(values)} steps: from {means[0]:.2f} to {means[-1]:.2f} (running mean)."
-    with _figure("loss", 5.4, 2.8, words) as (axes, parts):
+    with _figure("loss", 4.6, 2.8, words) as (axes, parts):
         steps = range(1, len(values) + 1)
         axes.plot(steps, values, color=_MUTED, linewidth=0.8, alpha=0.6)
         axes.plot(steps, means, color=_ACCENT, linewidth=2)
@@ -110,7 +110,7 @@ def _figure(name: str, width: float, height: float, words: str) -> Iterator[tupl
     from matplotlib.figure import Figure
 
     style: dict[Any, Any] = {
-        "svg.hashsalt": name, "svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "text.color": _INK,
+        "svg.hashsalt": name, "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5, "text.color": _INK,
         "axes.edgecolor": _LINE, "axes.labelcolor": _MUTED, "xtick.color": _MUTED, "ytick.color": _MUTED,
         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
         "grid.color": _LINE, "grid.linewidth": 0.6, "xtick.major.size": 0, "ytick.major.size": 0,

@@ -92,7 +92,7 @@ def decide(evidence: Evidence) -> Verdict:
         comparisons=comparisons,
         cases_needed=settling,
         gaps=dict(evidence.gaps),
-        advice=wording.advice(evidence.gaps),
+        advice=wording.advice(evidence.gaps, order),
         forgetting=_round(evidence.forgetting),
         retrieval=dict(evidence.retrieval),
         skipped=dict(evidence.skipped),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from stepladder.evaluation.summary import RungSummary
 from stepladder.ladder.form import RungVerdict, Verdict
 
 _WHAT_HELPS = {
-    "knowledge": "what is missing is knowledge: retrieval (rag) is what mends it",
+    "knowledge": "what is missing is knowledge, which retrieval (rag) supplies",
     "retrieval": "the right document is not found: better chunks, or a larger knowledge.top_k",
     "behaviour": "the documents are there and the answer is still wrong: a better prompt, then an adapter",
     "unexplained": "even the right document alone does not help: more training examples, a larger base"
@@ -41,9 +41,11 @@ def score_reason(summary: RungSummary, bar: float) -> str:
     return f"its score is below the bar of {bar:.3f}, with its whole interval"
 
 
-def advice(gaps: Mapping[str, float]) -> list[str]:
-    """What would help, the largest share of failing cases first."""
-    shares = sorted(gaps.items(), key=lambda item: (-item[1], item[0]))
+def advice(gaps: Mapping[str, float], rungs: Collection[str]) -> list[str]:
+    """What would help, the largest share of failing cases first; what a rung that ran supplies comes last."""
+    shares = sorted(
+        gaps.items(), key=lambda item: (item[0] == "knowledge" and "rag" in rungs, -item[1], item[0])
+    )
     return [
         f"in {share:.0%} of the failing cases {_WHAT_HELPS.get(cause, cause)}"
         for cause, share in shares
@@ -52,10 +54,12 @@ def advice(gaps: Mapping[str, float]) -> list[str]:
 
 
 def money(dollars: float) -> str:
-    """US dollars with two decimals, or two significant digits below ten cents."""
-    if dollars >= 0.1:
-        return f"${dollars:,.2f}"
-    return f"${dollars:.2g}" if dollars >= 0.0001 else f"${dollars:.1e}" if dollars else "$0"
+    """US dollars: two decimals, or four below ten cents."""
+    if 0 < dollars < 0.00005:
+        return "under $0.0001"
+    if 0 < dollars < 0.1:
+        return f"${dollars:.4f}"
+    return f"${dollars:,.2f}" if dollars else "$0"
 
 
 def _promote(verdict: Verdict, rung: str) -> str:

@@ -10,6 +10,9 @@ def run(workspace: Workspace, name: str) -> None:
     """Write the cases to ask, and the dev, few-shot and training rows."""
     task = workspace.task(name)
     with writing(workspace.prepared(name)) as draft:
-        draft.mkdir()
         report = prepare_task(task, workspace.settings, draft)
-    say(f"prepare {name}: {report.summary()}")
+    counts = report.counts
+    say(
+        f"prepare {name}: {counts['train']} to train on, {counts['dev']} for dev, {counts['cases']} of"
+        f" {counts['cases_given']} cases; {counts['dropped']} duplicates dropped"
+    )

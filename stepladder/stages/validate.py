@@ -9,9 +9,10 @@ from stepladder.stages.workspace import Workspace
 def run(workspace: Workspace, name: str) -> None:
     """Write the report, the Data Docs and the digests of the pages; fail when a row is bad."""
     task = workspace.task(name)
-    with writing(workspace.checked(name)) as draft, writing(workspace.data_docs(name)) as docs:
-        draft.mkdir()
-        report = validate_task(task, draft, docs)
+    with writing(workspace.checked(name)) as draft:
+        report = validate_task(task, draft)
+        # The index depends on this file alone, so that other changes of the task leave it be.
         write_json(draft / "pages.json", {page: digest_text(text) for page, text in task.pages.items()})
-    say(f"validate {name}: {report.summary()}")
+    rows = ", ".join(f"{count} {kind}" for kind, count in report.rows.items())
+    say(f"validate {name}: {rows}; {len(report.bad_rows)} faults, {len(report.warnings)} warnings")
     require_valid(report)

@@ -36,12 +36,8 @@ class Workspace:
         return load_task(self.root / "tasks" / name)
 
     def checked(self, task: str) -> Path:
-        """Folder of the validation report."""
+        """Folder of the validation report, the Data Docs and the digests of the pages."""
         return self.root / "build/checked" / task
-
-    def data_docs(self, task: str) -> Path:
-        """Folder of Great Expectations' Data Docs."""
-        return self.root / "build/data_docs" / task
 
     def prepared(self, task: str) -> Path:
         """Folder of cases, dev, few-shot and training rows."""
