@@ -58,9 +58,7 @@ def sample(name: Annotated[str, typer.Argument(help="module-qa or terraform-revi
     say(f"sample {name}: building")
     report = build_sample(name, _workspace().settings)
     state = "already there" if report.reused else f"built in {report.seconds:.0f} s"
-    say(
-        f"sample {name}: {state}; {report.pages} pages, {report.cases} cases, {report.examples} examples"
-    )
+    say(f"sample {name}: {state}; {report.pages} pages, {report.cases} cases, {report.examples} examples")
 
 
 @app.command()
@@ -108,7 +106,7 @@ def ask(
 def verdict(task: TaskName, as_json: AsJson = False) -> None:
     """Tell a task's verdict."""
     from stepladder.climb import print_verdicts
-    from stepladder.ladder.verdict import Verdict
+    from stepladder.ladder.form import Verdict
     from stepladder.stages.workspace import load
 
     workspace = _workspace()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stepladder.errors import StepladderError
-from stepladder.ladder.verdict import Verdict
+from stepladder.ladder.form import Verdict
 from stepladder.stages.workspace import Workspace, load
 
 
@@ -71,7 +71,9 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
 def _table(verdict: Verdict) -> object:
     from rich.table import Table
 
-    table = Table(title=f"{verdict.task}: bar {verdict.bar:.2f}, margin {verdict.margin:.2f}", title_justify="left")
+    table = Table(
+        title=f"{verdict.task}: bar {verdict.bar:.2f}, margin {verdict.margin:.2f}", title_justify="left"
+    )
     for heading in ("rung", "variant", "n", "score", "interval", "$ / 1000", "p95 ms", "eligible"):
         table.add_column(heading, justify="left" if heading in ("rung", "variant", "eligible") else "right")
     for name, rung in verdict.rungs.items():

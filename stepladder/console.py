@@ -40,7 +40,14 @@ def progress(label: str, unit: str = "") -> Iterator[Callable[[float, float], No
 
 @contextmanager
 def _bar(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

@@ -118,7 +118,7 @@ def _start(model: str, settings: Engine, port: int, output: int) -> subprocess.P
         stdout=output,
         stderr=output,
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread of ours runs yet
     )
 
 

@@ -1,4 +1,4 @@
-"""Releases: prompt, index version, adapter, base digest and verdict, frozen together and registered in MLflow.
+"""Releases: prompt, index version, adapter, base digest and verdict, frozen together, registered in MLflow.
 
 A release is a folder, named by its digest:
 
@@ -98,7 +98,10 @@ def register(folder: Path, release: Release, sentence: str, run_id: str) -> str:
     version = _version_with(client, name, release.digest)
     if version is None:
         model = mlflow.create_external_model(
-            name=name, source_run_id=run_id, model_type="stepladder-release", params={"rung": release.plan.rung}
+            name=name,
+            source_run_id=run_id,
+            model_type="stepladder-release",
+            params={"rung": release.plan.rung},
         )
         client.log_model_artifacts(model.model_id, str(folder))
         tags = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stepladder.evaluation.summary import RungSummary
-from stepladder.ladder.verdict import Verdict
+from stepladder.ladder.form import Verdict
 
 _CLIMB_TAG = "stepladder.verdict_digest"
 

@@ -1,4 +1,4 @@
-"""A tiny OpenAI-compatible server for tests of what surrounds the engine; the real one stands in end_to_end."""
+"""A tiny OpenAI-compatible server for tests of what surrounds the engine; end_to_end has a real one."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from stepladder.settings import Engine
 from tests.stub_server import stub_server
 
 
-@pytest.fixture()
+@pytest.fixture
 def model(tmp_path: Path) -> str:
     folder = tmp_path / "model"
     folder.mkdir()
@@ -29,13 +29,19 @@ def test_attaching_uses_the_servers_first_model(tmp_path: Path) -> None:
 
 def test_attaching_to_nothing_says_so(tmp_path: Path) -> None:
     settings = Engine(url="http://127.0.0.1:9")
-    with pytest.raises(StepladderError, match="no OpenAI-compatible server"), engine("any", settings, tmp_path):
+    with (
+        pytest.raises(StepladderError, match="no OpenAI-compatible server"),
+        engine("any", settings, tmp_path),
+    ):
         pass
 
 
 def test_a_model_path_that_is_not_there(tmp_path: Path) -> None:
     missing = str(tmp_path / "nowhere")
-    with pytest.raises(StepladderError, match="no base model here") as caught, engine(missing, Engine(), tmp_path):
+    with (
+        pytest.raises(StepladderError, match="no base model here") as caught,
+        engine(missing, Engine(), tmp_path),
+    ):
         pass
     assert "stepladder setup" in caught.value.remedy
 
@@ -45,7 +51,10 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path, model: 
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(StepladderError, match=f"port {port} is in use"), engine(model, Engine(port=port), tmp_path):
+        with (
+            pytest.raises(StepladderError, match=f"port {port} is in use"),
+            engine(model, Engine(port=port), tmp_path),
+        ):
             pass
 
 
@@ -53,7 +62,10 @@ def test_an_engine_that_ends_at_once_shows_its_error(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module.sys, "executable", "/bin/false")
-    with pytest.raises(StepladderError, match="ended with exit code 1"), engine(model, Engine(dtype="float32"), tmp_path):
+    with (
+        pytest.raises(StepladderError, match="ended with exit code 1"),
+        engine(model, Engine(dtype="float32"), tmp_path),
+    ):
         pass
 
 

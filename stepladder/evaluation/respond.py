@@ -49,7 +49,9 @@ class Responder:
     _engine: RunningEngine | None = None
     asked: int = 0
 
-    def respond(self, requests: Sequence[Request], progress: Progress = lambda _done, _all: None) -> list[Response]:
+    def respond(
+        self, requests: Sequence[Request], progress: Progress = lambda _done, _all: None
+    ) -> list[Response]:
         """One response for each request, in order.
 
         Every answer is stored as it arrives, so an interrupted evaluation goes on where it stopped.

@@ -54,7 +54,9 @@ def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
     if not case.answerable or abstained:
         return _right(abstained and not case.answerable)
     answer = normalise(text)
-    values = [normalise(str(v)) for v in (case.reference if isinstance(case.reference, list) else [case.reference])]
+    values = [
+        normalise(str(v)) for v in (case.reference if isinstance(case.reference, list) else [case.reference])
+    ]
     if values in (["yes"], ["no"]):
         return _right(re.match(r"\w*", answer).group() == values[0])  # type: ignore[union-attr]
     return _right(all(_contains(answer, value) for value in values))

@@ -21,7 +21,7 @@ def variants(rung: Rung, spec: TaskSpec, shots: Sequence[Example], context_token
     """Zero-shot and few-shot, each with constrained decoding where the task has a schema."""
     constrained = spec.output_schema is not None
     zero = Plan(rung=rung, constrained=constrained, context_tokens=context_tokens)
-    return [zero, zero.model_copy(update={"shots": list(shots)})] if shots else [zero]
+    return [zero, zero.model_copy(update={"shots": tuple(shots)})] if shots else [zero]
 
 
 def choose(plans: Sequence[Plan], score: Callable[[Plan], RungOutcomes]) -> Choice:

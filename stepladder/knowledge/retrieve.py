@@ -73,6 +73,10 @@ class Retriever:
             chosen.update((chunk.id, chunk) for chunk in matches)
         return list(chosen.values())
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of the embedder in a text: what context budgets are counted in."""
+        return self._embedder.count_tokens(text)
+
     @cached_property
     def _pages(self) -> dict[str, list[Chunk]]:
         pages: dict[str, list[Chunk]] = {}

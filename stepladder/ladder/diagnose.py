@@ -3,9 +3,9 @@
 Each failing case gets one label:
 
 - ``knowledge``: it fails without documents and passes with the retrieved ones;
-- ``retrieval``: it fails with the retrieved chunks, which miss the evidence, and passes when the evidence is given;
-- ``behaviour``: the evidence was there (or none is needed) and the answer is still wrong in a way that other
-  evidence mends or that has nothing to do with evidence: wrong form, distracted, answered where it should abstain;
+- ``retrieval``: the retrieved chunks miss the evidence, and it passes when the evidence is given;
+- ``behaviour``: it had what it needed, or needs no evidence, and still answers wrongly: the wrong form,
+  distracted by other chunks, or an answer where it should abstain;
 - ``unexplained``: wrong even with the right evidence given alone.
 """
 
@@ -33,7 +33,8 @@ class CaseLabel(Strict):
 class Diagnosis(Strict):
     """The gap: shares of the failing cases by cause, and whether an adapter could close what matters.
 
-    ``reachable`` is the score if training mended every behaviour and unexplained failure of the best cheap rung.
+    ``reachable`` is the score if training mended every behaviour and unexplained failure of the best
+    cheap rung.
     """
 
     failing: int
@@ -53,7 +54,7 @@ def diagnose(
     prompt: RungOutcomes,
     rag: RungOutcomes | None,
     gold: RungOutcomes | None,
-    cheap_bound: dict[str, float],
+    cheap_bound: dict[str, float | None],
     mode: Literal["auto", "full"],
 ) -> Diagnosis:
     """Label every case that the prompt rung fails, and decide whether training is warranted.
@@ -64,14 +65,16 @@ def diagnose(
         prompt: the prompt rung.
         rag: the rag rung, for a task with knowledge.
         gold: the gold-evidence probe over (at least) the cases that rag fails and that have evidence.
-        cheap_bound: per cheap rung, the one-sided lower confidence bound of its score.
+        cheap_bound: per cheap rung, the one-sided lower bound of its score; None where it is undefined.
         mode: ``full`` trains regardless.
     """
     with_documents = _by_id(rag)
     with_gold = _by_id(gold)
     evidence = {case.id: case.evidence for case in cases}
     labels = [
-        CaseLabel(id=one.id, cause=_cause(evidence[one.id], with_documents.get(one.id), with_gold.get(one.id)))
+        CaseLabel(
+            id=one.id, cause=_cause(evidence[one.id], with_documents.get(one.id), with_gold.get(one.id))
+        )
         for one in prompt.outcomes
         if one.score < PASS
     ]
@@ -125,16 +128,20 @@ def _trainable_share(
     causes = {label.id: label.cause for label in labels}
     lost = 0.0
     for outcome in best.outcomes:
-        cause = causes.get(outcome.id) or _cause(evidence[outcome.id], rag.get(outcome.id), gold.get(outcome.id))
+        cause = causes.get(outcome.id) or _cause(
+            evidence[outcome.id], rag.get(outcome.id), gold.get(outcome.id)
+        )
         if cause in ("behaviour", "unexplained"):
             lost += 1.0 - outcome.score
     return lost / len(best.outcomes)
 
 
 def _warranted(
-    spec: TaskSpec, cheap_bound: dict[str, float], reachable: float, mode: Literal["auto", "full"]
+    spec: TaskSpec, cheap_bound: dict[str, float | None], reachable: float, mode: Literal["auto", "full"]
 ) -> tuple[bool, str]:
-    good_enough = [rung for rung, bound in cheap_bound.items() if bound >= spec.bars.score]
+    good_enough = [
+        rung for rung, bound in cheap_bound.items() if bound is not None and bound >= spec.bars.score
+    ]
     if mode == "full":
         return True, "climb.mode is full: every rung is filled"
     if good_enough:

@@ -110,7 +110,8 @@ def _figure(name: str, width: float, height: float, words: str) -> Iterator[tupl
     from matplotlib.figure import Figure
 
     style: dict[Any, Any] = {
-        "svg.hashsalt": name, "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5, "text.color": _INK,
+        "svg.hashsalt": name, "svg.fonttype": "none", "text.parse_math": False,
+        "font.size": 9.5, "text.color": _INK,
         "axes.edgecolor": _LINE, "axes.labelcolor": _MUTED, "xtick.color": _MUTED, "ytick.color": _MUTED,
         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
         "grid.color": _LINE, "grid.linewidth": 0.6, "xtick.major.size": 0, "ytick.major.size": 0,

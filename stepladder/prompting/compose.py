@@ -1,4 +1,4 @@
-"""From a question to the request that the engine gets: the one code path of evaluation, ``ask`` and serving."""
+"""From a question to the engine's request: the one code path of evaluation, ``ask`` and serving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Plan(Strict):
     """How a rung asks: what an evaluation chose on dev, and what a release freezes."""
 
     rung: Rung
-    shots: list[Example] = []
+    shots: tuple[Example, ...] = ()
     constrained: bool = False
     context_tokens: int
 

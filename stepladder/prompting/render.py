@@ -26,7 +26,9 @@ def _environment() -> Environment:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["numbered"] = numbered
     return environment
 
@@ -64,9 +66,7 @@ def render(
     Raises:
         StepladderError: ``prompt.md`` or ``input_template`` is not a valid template.
     """
-    system = _fill(
-        task.prompt, str(task.folder / "prompt.md"), tuned=tuned, retrieval=context is not None
-    )
+    system = _fill(task.prompt, str(task.folder / "prompt.md"), tuned=tuned, retrieval=context is not None)
     messages = [{"role": "system", "content": system}] if system else []
     for shot in shots:
         messages.append({"role": "user", "content": _ask(task, shot.input, None)})

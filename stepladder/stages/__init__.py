@@ -9,7 +9,7 @@ from types import MappingProxyType
 from stepladder.errors import StepladderError
 from stepladder.stages.workspace import Workspace
 
-# Stage name -> module with a `run`. Those of ALL_TASKS take the workspace alone, the others a task's name too.
+# Stage name -> module with a `run`. Those of ALL_TASKS take the workspace alone, the others a task too.
 ALL_TASKS = frozenset({"evaluate"})
 STAGES = MappingProxyType(
     {

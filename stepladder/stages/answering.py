@@ -63,18 +63,34 @@ def open_contexts(workspace: Workspace, folder: Path) -> Iterator[Contexts]:
         yield Contexts(retriever)
 
 
-def ask_cases(
-    task: Task,
-    plan: Plan,
-    cases: Sequence[Case],
-    contexts: Contexts,
-    responder: Responder,
-    label: str = "cases",
-) -> RungOutcomes:
-    """Evaluate one rung over cases, with progress."""
-    found = contexts.retrieved([case.input for case in cases]) if plan.retrieval else [[] for _ in cases]
-    with progress(f"{task.name} {plan.rung} {plan.variant} ({label})", "responses") as on_progress:
-        return evaluate(task, plan, cases, found, responder, contexts.count_tokens, progress=on_progress)
+@dataclass(frozen=True)
+class Assistant:
+    """A task's documents and a model: what answers its cases."""
+
+    task: Task
+    contexts: Contexts
+    responder: Responder
+
+    def answer(self, plan: Plan, cases: Sequence[Case], label: str = "cases") -> RungOutcomes:
+        """Evaluate one rung over cases, with progress."""
+        questions = [case.input for case in cases]
+        found = self.contexts.retrieved(questions) if plan.retrieval else [[] for _ in cases]
+        return self.answer_from(found, plan, cases, f"{plan.rung} {plan.variant} ({label})")
+
+    def answer_from(
+        self,
+        passages: Sequence[Sequence[Chunk]],
+        plan: Plan,
+        cases: Sequence[Case],
+        label: str,
+        name: str = "",
+    ) -> RungOutcomes:
+        """Evaluate over given passages: what a probe does, under its own ``name``."""
+        count = self.contexts.count_tokens
+        with progress(f"{self.task.name} {label}", "responses") as on_progress:
+            return evaluate(
+                self.task, plan, cases, passages, self.responder, count, name=name, progress=on_progress
+            )
 
 
 def tell(workspace: Workspace, outcomes: RungOutcomes) -> None:

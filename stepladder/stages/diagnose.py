@@ -4,7 +4,7 @@ from stepladder.console import say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.diagnose import diagnose
-from stepladder.stages.evaluate import GOLD_EVIDENCE
+from stepladder.stages.evaluate import GOLD_EVIDENCE, cheap_rungs
 from stepladder.stages.workspace import Workspace, outcomes_in, save
 
 
@@ -13,9 +13,9 @@ def run(workspace: Workspace, name: str) -> None:
     task = workspace.task(name)
     settings = workspace.settings
     outcomes = outcomes_in(workspace.base(name))
-    cheap = [rung for rung in ("prompt", "rag") if rung in outcomes]
-    bounds = {
-        rung: summarise(outcomes[rung], settings.evaluation, settings.seed).lower_bound for rung in cheap
+    bounds: dict[str, float | None] = {
+        rung: summarise(outcomes[rung], settings.evaluation, settings.seed).lower_bound
+        for rung in cheap_rungs(task)
     }
     diagnosis = diagnose(
         task.spec,
@@ -28,5 +28,7 @@ def run(workspace: Workspace, name: str) -> None:
     )
     save(workspace.diagnosis(name), diagnosis)
     shares = ", ".join(f"{cause} {share:.0%}" for cause, share in diagnosis.gaps.items() if share)
-    say(f"diagnose {name}: {diagnosis.failing} of {diagnosis.cases} cases fail on prompt ({shares or 'none'})")
+    say(
+        f"diagnose {name}: {diagnosis.failing} of {diagnosis.cases} cases fail on prompt ({shares or 'none'})"
+    )
     say(f"  {'train' if diagnosis.train else 'no training'}: {diagnosis.reason}")

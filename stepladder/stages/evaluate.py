@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stepladder.console import progress, say
+from stepladder.console import say
 from stepladder.data.prepare import Prepared, load_prepared
-from stepladder.evaluation.evaluate import as_cases, evaluate
+from stepladder.evaluation.evaluate import as_cases
 from stepladder.evaluation.records import RungOutcomes
-from stepladder.evaluation.respond import Responder, responding
+from stepladder.evaluation.respond import responding
 from stepladder.evaluation.variants import Choice, choose, variants
 from stepladder.files import writing
 from stepladder.ladder.diagnose import PASS
 from stepladder.models import require_base
 from stepladder.prompting.compose import Plan
-from stepladder.stages.answering import Contexts, ask_cases, contexts_of, responder_for, tell
+from stepladder.stages.answering import Assistant, contexts_of, responder_for, tell
 from stepladder.stages.workspace import Workspace, save, save_outcomes
 from stepladder.tasks import Case, Rung, Task
 
@@ -22,7 +22,7 @@ GOLD_EVIDENCE = "gold-evidence"
 
 
 def run(workspace: Workspace) -> None:
-    """Write, per task, the outcomes of ``prompt``, ``rag`` and the gold-evidence probe, and the plans chosen."""
+    """Write, per task, the outcomes of ``prompt``, ``rag`` and the gold-evidence probe, and the chosen plans."""
     base = require_base(workspace.settings.models.base)
     tasks = [workspace.task(name) for name in workspace.settings.tasks]
     with (
@@ -31,53 +31,39 @@ def run(workspace: Workspace) -> None:
     ):
         for task in tasks:
             with writing(workspace.base(task.name)) as draft, contexts_of(workspace, task) as contexts:
-                draft.mkdir()
-                _evaluate_task(workspace, task, contexts, responder, draft)
+                _climb_cheap_rungs(workspace, Assistant(task, contexts, responder), draft)
         say(f"evaluate: {responder.asked} responses asked of the engine, the others were known")
 
 
-def _evaluate_task(
-    workspace: Workspace, task: Task, contexts: Contexts, responder: Responder, out: Path
-) -> None:
-    rows = load_prepared(workspace.prepared(task.name))
-    rag = None
-    for rung in task.rungs:
-        if rung in ("prompt", "rag"):
-            choice = _choose(workspace, task, rung, rows, contexts, responder)
-            outcomes = ask_cases(task, choice.plan, rows.cases, contexts, responder)
-            save(out / f"{rung}.plan.json", choice)
-            save_outcomes(out, outcomes)
-            tell(workspace, outcomes)
-            rag = (choice.plan, outcomes) if rung == "rag" else rag
-    if rag:
-        save_outcomes(out, _probe_gold(task, *rag, rows.cases, contexts, responder))
+def _climb_cheap_rungs(workspace: Workspace, assistant: Assistant, out: Path) -> None:
+    rows = load_prepared(workspace.prepared(assistant.task.name))
+    for rung in cheap_rungs(assistant.task):
+        choice = _choose(workspace, assistant, rung, rows)
+        outcomes = assistant.answer(choice.plan, rows.cases)
+        save(out / f"{rung}.plan.json", choice)
+        save_outcomes(out, outcomes)
+        tell(workspace, outcomes)
+        if rung == "rag":
+            save_outcomes(out, _probe_gold(assistant, choice.plan, outcomes, rows.cases))
 
 
-def _choose(
-    workspace: Workspace, task: Task, rung: Rung, rows: Prepared, contexts: Contexts, responder: Responder
-) -> Choice:
+def cheap_rungs(task: Task) -> list[Rung]:
+    """The task's rungs without an adapter."""
+    return [rung for rung in task.rungs if not rung.startswith("lora")]
+
+
+def _choose(workspace: Workspace, assistant: Assistant, rung: Rung, rows: Prepared) -> Choice:
     """The variant that does best on dev."""
+    spec = assistant.task.spec
     shots = rows.few_shot[: workspace.settings.evaluation.few_shot]
-    plans = variants(rung, task.spec, shots, workspace.settings.size.context_tokens)
-    dev = as_cases(rows.dev, task.spec.scorer)
-    return choose(plans, lambda plan: ask_cases(task, plan, dev, contexts, responder, label="dev"))
+    plans = variants(rung, spec, shots, workspace.settings.size.context_tokens)
+    dev = as_cases(rows.dev, spec.scorer)
+    return choose(plans, lambda plan: assistant.answer(plan, dev, "dev"))
 
 
-def _probe_gold(
-    task: Task, plan: Plan, rag: RungOutcomes, cases: list[Case], contexts: Contexts, responder: Responder
-) -> RungOutcomes:
+def _probe_gold(assistant: Assistant, plan: Plan, rag: RungOutcomes, cases: list[Case]) -> RungOutcomes:
     """What the model says when it is given the evidence itself, where rag fails and evidence exists."""
     failing = {outcome.id for outcome in rag.outcomes if outcome.score < PASS}
     asked = [case for case in cases if case.id in failing and case.evidence]
-    gold = contexts.gold([case.evidence for case in asked])
-    with progress(f"{task.name} {GOLD_EVIDENCE} probe", "responses") as on_progress:
-        return evaluate(
-            task,
-            plan,
-            asked,
-            gold,
-            responder,
-            contexts.count_tokens,
-            name=GOLD_EVIDENCE,
-            progress=on_progress,
-        )
+    gold = assistant.contexts.gold([case.evidence for case in asked])
+    return assistant.answer_from(gold, plan, asked, f"{GOLD_EVIDENCE} probe", GOLD_EVIDENCE)

@@ -8,7 +8,7 @@ from stepladder.evaluation.respond import responding
 from stepladder.files import writing
 from stepladder.models import require_base
 from stepladder.prompting.compose import Plan
-from stepladder.stages.answering import ask_cases, contexts_of, responder_for, tell
+from stepladder.stages.answering import Assistant, contexts_of, responder_for, tell
 from stepladder.stages.finetune import merged_model
 from stepladder.stages.records import Skipped, TrainingRecord
 from stepladder.stages.workspace import Workspace, load, save, save_outcomes
@@ -34,10 +34,11 @@ def run(workspace: Workspace, name: str) -> None:
             contexts_of(workspace, task) as contexts,
             responding(responder_for(workspace, cache, str(merged), base, digest)) as responder,
         ):
+            assistant = Assistant(task, contexts, responder)
             for rung in task.rungs:
                 if rung.startswith("lora"):
                     plan = _plan(workspace, task, rung)
-                    outcomes = ask_cases(task, plan, cases, contexts, responder)
+                    outcomes = assistant.answer(plan, cases)
                     save(draft / f"{rung}.plan.json", plan)
                     save_outcomes(draft, outcomes)
                     tell(workspace, outcomes)

@@ -29,7 +29,9 @@ def run(workspace: Workspace, name: str) -> None:
     examples = load_prepared(workspace.prepared(name)).train
     diagnosis = load(Diagnosis, workspace.diagnosis(name))
     reason = (
-        refuse_too_few(len(examples), workspace.settings.tuning, name) if diagnosis.train else diagnosis.reason
+        refuse_too_few(len(examples), workspace.settings.tuning, name)
+        if diagnosis.train
+        else diagnosis.reason
     )
     with writing(workspace.tuned(name)) as draft:
         draft.mkdir()
@@ -92,8 +94,8 @@ def _record(
     )
     save(out / "training.json", record)
     say(
-        f"finetune {task.name}: {result.tokens} tokens at {result.tokens_per_s:.0f}/s, loss {result.final_loss:.3f};"
-        f" perplexity on general text {lost.before:.1f} -> {lost.after:.1f}"
+        f"finetune {task.name}: {result.tokens} tokens at {result.tokens_per_s:.0f}/s,"
+        f" loss {result.final_loss:.3f}; perplexity on general text {lost.before:.1f} -> {lost.after:.1f}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from stepladder.console import progress, say
 from stepladder.data.prepare import load_prepared
-from stepladder.evaluation.retrieval import retrieval_metrics
+from stepladder.evaluation.retrieval import headline, retrieval_metrics
 from stepladder.files import write_json, writing
 from stepladder.knowledge.build import build_index
 from stepladder.knowledge.embed import load_embedder
@@ -33,21 +33,23 @@ def _build(workspace: Workspace, task: Task) -> None:
         writing(workspace.index(task.name)) as draft,
         progress(f"embed {task.name}", "chunks") as on_progress,
     ):
-        draft.mkdir()
-        manifest = build_index(
-            task.pages, settings.knowledge, embedder, draft, cache, task.name, on_progress
-        )
+        manifest = build_index(task.pages, settings.knowledge, embedder, draft, cache, task.name, on_progress)
         # Later stages depend on this file: an index rebuilt from the same chunks makes nothing stale.
         write_json(draft / workspace.index_version(task.name).name, {"version": manifest.version})
-    say(f"index {task.name}: {manifest.summary()}")
+    timings = manifest.timings
+    say(
+        f"index {task.name}: {manifest.chunks} chunks of {manifest.pages} pages, {timings.embedded} embedded"
+        f" in {timings.embed_s:.0f} s, version {manifest.version[:12]}"
+    )
 
 
 def _measure(workspace: Workspace, task: Task) -> None:
     settings = workspace.settings
     cases = load_prepared(workspace.prepared(task.name)).cases
-    knowledge = settings.knowledge.model_copy(update={"top_k": max(_DEPTH, settings.knowledge.top_k)})
-    with open_retriever(workspace.index(task.name), knowledge, settings.models.embedder) as retriever:
-        found = retriever.retrieve_many([case.input for case in cases])
+    with open_retriever(
+        workspace.index(task.name), settings.knowledge, settings.models.embedder
+    ) as retriever:
+        found = retriever.retrieve_many([case.input for case in cases], _DEPTH)
     metrics = retrieval_metrics(
         cases,
         [[one.chunk.id for one in ranked] for ranked in found],
@@ -56,4 +58,5 @@ def _measure(workspace: Workspace, task: Task) -> None:
         seed=settings.seed,
     )
     save(workspace.retrieval_metrics(task.name), metrics)
-    say(f"retrieval {task.name}: {metrics.summary()}")
+    found_at = ", ".join(f"{name} {value.estimate:.2f}" for name, value in headline(metrics).items())
+    say(f"retrieval {task.name}: {found_at} over {metrics.n} answerable cases")

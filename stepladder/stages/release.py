@@ -6,7 +6,7 @@ from stepladder.console import say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.summary import summarise
 from stepladder.files import digest_file, write_json
-from stepladder.ladder.verdict import Verdict
+from stepladder.ladder.form import Verdict
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
 from stepladder.releases import Release, freeze, register, use_mlflow

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from stepladder.console import say
 from stepladder.evaluation.cost import RungCost, rung_cost
-from stepladder.evaluation.retrieval import RetrievalMetrics
+from stepladder.evaluation.retrieval import RetrievalMetrics, headline
+from stepladder.evaluation.statistics import Interval
 from stepladder.evaluation.summary import RungSummary, summarise
-from stepladder.files import read_json
-from stepladder.knowledge.build import Manifest
+from stepladder.knowledge.manifest import read_manifest
 from stepladder.ladder.diagnose import Diagnosis
 from stepladder.ladder.verdict import Evidence, decide
 from stepladder.models import model_digest
@@ -31,7 +31,7 @@ def run(workspace: Workspace, name: str) -> None:
             costs={rung: _cost(workspace, name, summary) for rung, summary in summaries.items()},
             evaluation=settings.evaluation,
             seed=settings.seed,
-            gaps=dict(load(Diagnosis, workspace.diagnosis(name)).gaps),
+            gaps={**load(Diagnosis, workspace.diagnosis(name)).gaps},
             forgetting=record.forgetting.relative_rise if record else None,
             retrieval=_retrieval(workspace, name),
             skipped=skipped_rungs(workspace, name),
@@ -41,3 +41,48 @@ def run(workspace: Workspace, name: str) -> None:
     )
     save(workspace.verdict(name), verdict)
     say(f"verdict {name}: {verdict.decision}. {verdict.sentence}")
+
+
+def _cost(workspace: Workspace, name: str, summary: RungSummary) -> RungCost:
+    """Engine time as measured; training and indexing where the rung needs them."""
+    record = adapter_record(workspace, name) if summary.rung.startswith("lora") else None
+    manifest = read_manifest(workspace.index(name)) if summary.rung.endswith("rag") else None
+    return rung_cost(
+        summary.engine_s_mean,
+        workspace.settings.cost,
+        workspace.task(name).spec.monthly_requests,
+        training_seconds=record.result.seconds if record else None,
+        index_seconds=manifest.timings.embed_s + manifest.timings.index_s if manifest else None,
+    )
+
+
+def _retrieval(workspace: Workspace, name: str) -> dict[str, Interval]:
+    if not workspace.task(name).has_knowledge:
+        return {}
+    return headline(load(RetrievalMetrics, workspace.retrieval_metrics(name)))
+
+
+def _sizes(workspace: Workspace, name: str) -> dict[str, object]:
+    """What this climb could afford, and what it used of it."""
+    record = adapter_record(workspace, name)
+    settings = workspace.settings
+    return {
+        "hardware": settings.hardware,
+        "base": settings.models.base,
+        **settings.size.model_dump(),
+        "top_k": settings.knowledge.top_k,
+        "trained_tokens": record.result.tokens if record else 0,
+    }
+
+
+def _digests(workspace: Workspace, name: str) -> dict[str, str]:
+    record = adapter_record(workspace, name)
+    optional = {
+        "index": index_version(workspace, name),
+        "adapter": record.adapter_digest if record else None,
+    }
+    return {
+        **workspace.task(name).digests(),
+        "base": model_digest(workspace.settings.models.base),
+        **{part: digest for part, digest in optional.items() if digest},
+    }

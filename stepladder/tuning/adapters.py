@@ -47,3 +47,29 @@ class _LoraLinear(torch.autograd.Function):
         down_grad = (inner_grad.t() @ flat).float()
         up_grad = (g.t() @ inner).float().mul_(ctx.scaling)
         return x_grad, None, None, down_grad, up_grad, None
+
+
+class _RmsNorm(torch.autograd.Function):
+    """Root mean square normalisation with frozen weights (Zhang and Sennrich 2019, arXiv 1910.07467).
+
+    Forward y = w x r with r = 1 / sqrt(mean(x^2) + eps); backward, with u = w g:
+    r (u - x r^2 mean(u x)), in place.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+        wide = x.float()
+        square = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_()
+        inverse = (square / x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight, inverse)
+        return (wide * inverse).to(x.dtype).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+        x, weight, inverse = ctx.saved_tensors
+        scaled = (grad * weight).float()
+        wide = x.float()
+        dot = torch.linalg.vecdot(scaled, wide).unsqueeze(-1)
+        out = scaled.addcmul_(wide, dot * inverse.square() / x.shape[-1], value=-1).mul_(inverse)
+        return out.to(x.dtype), None, None
+RmsNorm=_RmsNorm

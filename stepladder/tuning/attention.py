@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from stepladder.errors import StepladderError
-
-if TYPE_CHECKING:
-    import torch
+from stepladder.tuning.packing import Layout
 
 NAME = "stepladder_packed"
 
@@ -21,14 +21,13 @@ def register_packed_attention() -> str:
 
 
 def packed_attention(
-    module: torch.nn.Module,
+    module: torch.nn.Module,  # noqa: ARG001  transformers passes it
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    layout: torch.Tensor,
-    pick: torch.Tensor,
+    layout: Layout,
     scaling: float | None = None,
     dropout: float = 0.0,
     **options: Any,
@@ -43,8 +42,7 @@ def packed_attention(
         key: (1, key heads, T, d); key heads divide heads.
         value: as key.
         attention_mask: must be None.
-        layout: (B, L), see `stepladder.tuning.packing.PackedBatch`.
-        pick: (T,), likewise.
+        layout: where each row's tokens are.
         scaling: of the scores; None: 1/sqrt(d).
         dropout: of the attention weights.
         options: what other kinds of attention need.
@@ -55,25 +53,58 @@ def packed_attention(
     Raises:
         StepladderError: the model wants a kind of attention that packing does not do.
     """
-    _refuse_other_kinds(layout.shape[1], attention_mask, options)
-    from torch.nn.functional import scaled_dot_product_attention
-
+    rows, length = layout.source.shape
+    _refuse_other_kinds(length, attention_mask, options)
     heads, width = query.shape[1], query.shape[3]
-    rows, length = layout.shape
-    index = layout.flatten()
-
-    def unpack(packed: torch.Tensor) -> torch.Tensor:
-        """(1, h, T, d) to (B, h, L, d)."""
-        tokens = packed[0].transpose(0, 1).index_select(0, index)
-        return tokens.view(rows, length, packed.shape[1], width).transpose(1, 2)
-
     repeats = heads // key.shape[1]
-    q, k, v = unpack(query), unpack(key), unpack(value)
+    q, k, v = (
+        _Unpack.apply(packed[0].transpose(0, 1), layout).view(rows, length, -1, width).transpose(1, 2)
+        for packed in (query, key, value)
+    )
     if repeats > 1:
         k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
-    attended = scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scaling)
+    attended = torch.nn.functional.scaled_dot_product_attention(
+        q, k, v, dropout_p=dropout, is_causal=True, scale=scaling
+    )
     flat = attended.transpose(1, 2).reshape(rows * length, heads, width)
-    return flat.index_select(0, pick)[None], None
+    packed = _Repack.apply(flat, layout)
+    return packed[None], None
+
+
+class _Unpack(torch.autograd.Function):
+    """(T, h, d) tokens to (B L, h, d) rows. Backward gathers instead of adding: fast and deterministic."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: torch.Tensor, layout: Layout) -> torch.Tensor:
+        ctx.layout = layout
+        return tokens.index_select(0, layout.source.flatten())
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        layout: Layout = ctx.layout
+        tokens = grad.index_select(0, layout.place)
+        tokens[layout.used :] = 0
+        if layout.shared:
+            rows = grad.view(*layout.source.shape, *grad.shape[1:])
+            tokens[: layout.shared] = rows[:, : layout.shared].sum(0)
+        return tokens, None
+
+
+class _Repack(torch.autograd.Function):
+    """(B L, h, d) rows back to (T, h, d) tokens; a shared token is taken from the first row."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, layout: Layout) -> torch.Tensor:
+        ctx.layout = layout
+        ctx.length = rows.shape[0]
+        return rows.index_select(0, layout.place)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        layout: Layout = ctx.layout
+        rows = grad.new_zeros((ctx.length, *grad.shape[1:]))
+        rows.index_copy_(0, layout.place[: layout.used], grad[: layout.used])
+        return rows, None
 
 
 def _refuse_other_kinds(length: int, mask: torch.Tensor | None, options: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ def example(ident: str, question: str, answer: str = "yes") -> Example:
     return Example.model_validate({"id": ident, "prompt": question, "completion": answer})
 
 
-def test_an_exact_copy_is_dropped_and_the_first_kept():
+def test_an_exact_copy_is_dropped_and_the_first_kept() -> None:
     kept, dropped = drop_duplicates([example("a", "Is it so?"), example("b", "is  it SO?")], 0.9)
     assert [row.id for row in kept] == ["a"]
     assert [(d.id, d.kept, d.kind, d.similarity, d.conflict) for d in dropped] == [
@@ -20,25 +20,25 @@ def test_an_exact_copy_is_dropped_and_the_first_kept():
     ]
 
 
-def test_a_copy_with_another_answer_is_dropped_as_a_conflict():
+def test_a_copy_with_another_answer_is_dropped_as_a_conflict() -> None:
     kept, (dropped,) = drop_duplicates([example("a", "Is it?", "yes"), example("b", "Is it?", "no")], 0.9)
     assert [row.id for row in kept] == ["a"]
     assert dropped.conflict
 
 
-def test_a_near_duplicate_with_the_same_answer_is_dropped():
+def test_a_near_duplicate_with_the_same_answer_is_dropped() -> None:
     kept, (dropped,) = drop_duplicates([example("a", LONG), example("b", NEAR)], 0.9)
     assert [row.id for row in kept] == ["a"]
     assert (dropped.kind, dropped.similarity) == ("near", 0.9225)
 
 
-def test_a_near_duplicate_with_another_answer_stays():
+def test_a_near_duplicate_with_another_answer_stays() -> None:
     kept, dropped = drop_duplicates([example("a", LONG, "yes"), example("b", NEAR, "no")], 0.9)
     assert [row.id for row in kept] == ["a", "b"]
     assert dropped == []
 
 
-def test_a_copy_of_a_dropped_row_names_the_row_that_was_kept():
+def test_a_copy_of_a_dropped_row_names_the_row_that_was_kept() -> None:
     rows = [example("a", LONG), example("b", NEAR), example("c", NEAR.upper())]
     _, dropped = drop_duplicates(rows, 0.9)
     assert [(row.id, row.kept) for row in dropped] == [("b", "a"), ("c", "a")]
@@ -51,7 +51,7 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.sampled_from([0.3, 0.6, 0.9]))
-def test_dropping_twice_drops_nothing_more_and_loses_no_row(rows: list[Example], threshold: float):
+def test_dropping_twice_drops_nothing_more_and_loses_no_row(rows: list[Example], threshold: float) -> None:
     kept, dropped = drop_duplicates(rows, threshold)
     assert drop_duplicates(kept, threshold) == (kept, [])
     assert sorted([row.id for row in kept] + [row.id for row in dropped]) == sorted(row.id for row in rows)

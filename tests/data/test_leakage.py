@@ -21,19 +21,19 @@ def example(ident: str, *turns: str, cluster: str = "") -> Example:
     return Example.model_validate({"id": ident, "messages": messages, "cluster": cluster})
 
 
-def test_a_case_repeated_word_for_word_is_named_with_the_example():
+def test_a_case_repeated_word_for_word_is_named_with_the_example() -> None:
     leaks = find_leaks([case("c1", "Is it so?")], [example("e1", "is it  SO?", "yes")], 0.9)
     assert leaks == ["case 'c1' repeats example 'e1' word for word"]
 
 
-def test_a_case_in_an_earlier_turn_of_an_example_leaks_too():
+def test_a_case_in_an_earlier_turn_of_an_example_leaks_too() -> None:
     rows = [example("e1", "Is it so?", "yes", "And now?", "no")]
     assert find_leaks([case("c1", "Is it so?")], rows, 0.9) == [
         "case 'c1' repeats example 'e1' word for word"
     ]
 
 
-def test_the_nearest_example_is_named_for_a_near_duplicate():
+def test_the_nearest_example_is_named_for_a_near_duplicate() -> None:
     nearest = LONG.replace("word119", "other")
     farther = nearest.replace("word118", "other")
     rows = [example("far", farther, "yes"), example("near", nearest, "yes")]
@@ -42,14 +42,14 @@ def test_the_nearest_example_is_named_for_a_near_duplicate():
     ]
 
 
-def test_a_shared_cluster_is_a_leak_and_a_missing_cluster_is_not():
+def test_a_shared_cluster_is_a_leak_and_a_missing_cluster_is_not() -> None:
     rows = [example("e1", "a", "b", cluster="copy"), example("e2", "c", "d")]
     assert find_leaks([case("c1", "x", cluster="copy")], rows, 0.9) == [
         "case 'c1' and example 'e1' are of one cluster 'copy'"
     ]
 
 
-def test_the_error_names_ten_leaks_counts_the_rest_and_says_what_to_do():
+def test_the_error_names_ten_leaks_counts_the_rest_and_says_what_to_do() -> None:
     cases = [case(f"c{n}", f"question {n}") for n in range(13)]
     rows = [example(f"e{n}", f"question {n}", "yes") for n in range(13)]
     with pytest.raises(StepladderError) as caught:
@@ -60,7 +60,7 @@ def test_the_error_names_ten_leaks_counts_the_rest_and_says_what_to_do():
     assert "remove or change those examples" in caught.value.remedy
 
 
-def test_rows_that_only_look_alike_do_not_leak():
+def test_rows_that_only_look_alike_do_not_leak() -> None:
     rows = [example("e1", "What is the default of option mode of module copy?", "0644", cluster="copy")]
     asked = case("c1", "What is the default of option mode of module file?", cluster="file")
     require_no_leak([asked], rows, 0.9, Path("x"))
@@ -72,7 +72,7 @@ WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=14).map(" ".join)
 @given(st.lists(WORDS, min_size=1, max_size=6), st.lists(WORDS, min_size=1, max_size=6), st.data())
 def test_no_copy_of_a_case_survives_whatever_its_spacing_and_case(
     asked: list[str], known: list[str], data: st.DataObject
-):
+) -> None:
     stolen = data.draw(st.sampled_from(asked))
     rows = [example(f"e{n}", text, "yes") for n, text in enumerate([*known, f"  {stolen.upper()}\n"])]
     cases = [case(f"c{n}", text) for n, text in enumerate(asked)]

@@ -24,7 +24,7 @@ EXAMPLES = ROWS.map(lambda rows: [example(n, name, cluster) for n, (name, cluste
 
 
 @given(EXAMPLES, st.integers(1, 30), st.integers(0, 3))
-def test_sets_are_disjoint_complete_and_share_no_cluster(rows: list[Example], dev_rows: int, seed: int):
+def test_sets_are_disjoint_complete_and_share_no_cluster(rows: list[Example], dev_rows: int, seed: int) -> None:
     split = split_examples(rows, dev_rows, seed)
     assert sorted(e.id for part in split for e in part) == sorted(e.id for e in rows)
     assert not {e.cluster for e in split.train if e.cluster} & {
@@ -36,28 +36,28 @@ def test_sets_are_disjoint_complete_and_share_no_cluster(rows: list[Example], de
     assert bool(split.train) == bool(rows)
 
 
-def test_dev_takes_each_slice_by_its_share():
+def test_dev_takes_each_slice_by_its_share() -> None:
     rows = [example(n, "common" if n % 4 else "rare", f"c{n // 4}") for n in range(400)]
     split = split_examples(rows, 24, seed=0)
     assert Counter(e.slice for e in split.dev) == {"common": 18, "rare": 6}
     assert split.set_aside == []
 
 
-def test_the_seed_decides_who_is_held_out_and_nothing_else_does():
+def test_the_seed_decides_who_is_held_out_and_nothing_else_does() -> None:
     rows = [example(n, cluster=f"c{n}") for n in range(100)]
     first = split_examples(rows, 10, seed=1)
     assert {e.id for e in first.dev} == {e.id for e in split_examples(rows[::-1], 10, seed=1).dev}
     assert {e.id for e in first.dev} != {e.id for e in split_examples(rows, 10, seed=2).dev}
 
 
-def test_one_huge_cluster_is_not_spent_on_a_few_dev_rows():
+def test_one_huge_cluster_is_not_spent_on_a_few_dev_rows() -> None:
     rows = [example(n, cluster="huge" if n < 90 else f"c{n}") for n in range(100)]
     assert all(e.cluster != "huge" for e in split_examples(rows, 8, seed=0).dev)
     assert len(split_examples(rows, 8, seed=0).train) >= 90
 
 
 @given(st.dictionaries(st.text(max_size=2), st.integers(0, 40), max_size=6), st.integers(0, 100))
-def test_quotas_add_up_and_stay_within_a_row_of_the_share(sizes: dict[str, int], total: int):
+def test_quotas_add_up_and_stay_within_a_row_of_the_share(sizes: dict[str, int], total: int) -> None:
     quotas = proportional_quotas(sizes, total)
     rows = sum(sizes.values())
     assert sum(quotas.values()) == min(total, rows)
@@ -66,7 +66,7 @@ def test_quotas_add_up_and_stay_within_a_row_of_the_share(sizes: dict[str, int],
         assert abs(quota - sizes[name] * min(total, rows) / rows) < 1
 
 
-def test_cases_are_drawn_by_slice_and_kept_in_file_order():
+def test_cases_are_drawn_by_slice_and_kept_in_file_order() -> None:
     cases = [case(f"c{n}", "big" if n < 80 else "small") for n in range(100)]
     drawn = draw_cases(cases, 20)
     assert Counter(c.slice for c in drawn) == {"big": 16, "small": 4}
@@ -74,20 +74,20 @@ def test_cases_are_drawn_by_slice_and_kept_in_file_order():
     assert draw_cases(cases[::-1], 20) == drawn[::-1]
 
 
-def test_no_size_or_a_large_one_draws_all_cases():
+def test_no_size_or_a_large_one_draws_all_cases() -> None:
     cases = [case("a", "x"), case("b", "y")]
     assert draw_cases(cases, None) == cases
     assert draw_cases(cases, 9) == cases
 
 
-def test_adding_cases_moves_few_of_those_drawn():
+def test_adding_cases_moves_few_of_those_drawn() -> None:
     cases = [case(f"c{n}", "all") for n in range(400)]
     before = {c.id for c in draw_cases(cases, 100)}
     after = {c.id for c in draw_cases([*cases, *(case(f"new{n}", "all") for n in range(20))], 100)}
     assert len(before & after) >= 90
 
 
-def test_any_first_part_of_the_few_shot_pool_is_diverse():
+def test_any_first_part_of_the_few_shot_pool_is_diverse() -> None:
     rows = [example(n, "xxxyz"[n % 5], f"c{n // 10}") for n in range(100)]
     pool = choose_few_shot(rows, 12, seed=0)
     assert [e.slice for e in pool[:3]] == ["x", "y", "z"]
@@ -96,7 +96,7 @@ def test_any_first_part_of_the_few_shot_pool_is_diverse():
 
 
 @given(EXAMPLES, st.integers(1, 20))
-def test_the_pool_is_a_part_of_train_of_the_size_asked(rows: list[Example], size: int):
+def test_the_pool_is_a_part_of_train_of_the_size_asked(rows: list[Example], size: int) -> None:
     pool = choose_few_shot(rows, size, seed=0)
     assert len(pool) == min(size, len(rows))
     assert len({e.id for e in pool}) == len(pool)

@@ -38,7 +38,7 @@ def echo(body: dict[str, object]) -> str:
     return "re: " + body["messages"][-1]["content"]  # type: ignore[index]
 
 
-@pytest.fixture()
+@pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     with stub_server(echo) as server:
         yield Bench(server, tmp_path)
@@ -92,7 +92,7 @@ def test_a_refused_request_names_the_reason_and_keeps_the_other_answers(tmp_path
     with stub_server(failing_at("bad")) as server:
         bench = Bench(server, tmp_path)
         bench.responder.concurrency = 1
-        with pytest.raises(StepladderError, match="refused a request.*refused by the stub"):
+        with pytest.raises(StepladderError, match=r"refused a request.*refused by the stub"):
             bench.responder.respond([request("a"), request("bad"), request("b")])
         asked = len(server.seen)
         assert bench.responder.respond([request("a")])[0].text == "re: a"
@@ -103,7 +103,7 @@ def test_an_engine_that_goes_away_is_named_and_answers_are_kept(tmp_path: Path) 
     with stub_server(echo) as server:
         bench = Bench(server, tmp_path)
         bench.responder.respond([request("a")])
-    with pytest.raises(StepladderError, match="engine went away after 0 of 1.*") as caught:
+    with pytest.raises(StepladderError, match="engine went away after 0 of 1") as caught:
         bench.responder.respond([request("a"), request("b")])
     assert "run the same command again" in caught.value.remedy
     assert bench.responder.respond([request("a")])[0].text == "re: a"

@@ -75,7 +75,9 @@ def test_an_empty_review_of_clean_code_is_wholly_right() -> None:
     assert (score.score, score.exact) == (1.0, True)
 
 
-@pytest.mark.parametrize("answer", ["", "No issues.", "[1]", '{"security": [{"line": 1}]}', '{"security": 3}', '{"cos'])
+@pytest.mark.parametrize(
+    "answer", ["", "No issues.", "[1]", '{"security": [{"line": 1}]}', '{"security": 3}', '{"cos']
+)
 def test_a_review_that_does_not_parse_scores_nothing_even_on_clean_code(answer: str) -> None:
     score = score_response(REVIEW, case(review()), answer)
     assert (score.score, score.valid) == (0.0, False)

@@ -14,7 +14,9 @@ def case(name: str, evidence: tuple[str, ...] = ("page#a",)) -> Case:
     return Case(id=name, input="q", reference="r", evidence=list(evidence), cluster=name)
 
 
-def outcomes(rung: str, scores: dict[str, float], retrieved: dict[str, list[str]] | None = None) -> RungOutcomes:
+def outcomes(
+    rung: str, scores: dict[str, float], retrieved: dict[str, list[str]] | None = None
+) -> RungOutcomes:
     made = [
         Outcome(
             id=name,

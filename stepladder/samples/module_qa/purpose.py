@@ -39,9 +39,11 @@ def infinitive(summary: str, verbs: set[str]) -> str | None:
     plain: list[str] = []
     for word in words:
         parts = [_base(part, verbs) for part in word.rstrip(",").split("/")]
+        # "delete checks": a word that only looks like a verb neither opens the summary nor is linked to one.
+        linked = not plain or plain[-1] in _LINKING or plain[-1].endswith(",")
         if word.lower() in _LINKING and plain:
             plain.append(word.lower())
-        elif all(parts):
+        elif linked and all(parts):
             plain.append("/".join(map(str, parts)) + ("," if word.endswith(",") else ""))
         else:
             break

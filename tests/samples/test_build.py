@@ -1,0 +1,68 @@
+"""Building a sample: once, whole, and again only when its inputs change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stepladder.data.headings import section_ids
+from stepladder.errors import StepladderError
+from stepladder.files import digest_folder
+from stepladder.samples.build import WHEELS, build_sample
+from stepladder.settings import Settings, load_settings
+from stepladder.tasks import load_task
+
+ROOT = Path(__file__).parents[2]
+
+
+def settings_for(**changes: object) -> Settings:
+    raw = load_settings(ROOT / "params.yaml").model_dump(by_alias=True)
+    raw["sample"]["terraform-review"] = {"cases": 10, "examples": 20}
+    return Settings.model_validate({**raw, **changes})
+
+
+def test_a_sample_is_built_once(tmp_path: Path) -> None:
+    first = build_sample("terraform-review", settings_for(), tmp_path)
+    again = build_sample("terraform-review", settings_for(), tmp_path)
+    assert (first.cases, first.examples, first.pages, first.reused) == (10, 20, 0, False)
+    assert again.reused
+    assert (again.cases, again.examples) == (10, 20)
+
+
+def test_another_seed_or_a_lost_file_builds_it_again(tmp_path: Path) -> None:
+    build_sample("terraform-review", settings_for(), tmp_path)
+    before = (tmp_path / "terraform-review/cases.jsonl").read_bytes()
+    assert not build_sample("terraform-review", settings_for(seed=5), tmp_path).reused
+    assert (tmp_path / "terraform-review/cases.jsonl").read_bytes() != before
+    (tmp_path / "terraform-review/examples.jsonl").unlink()
+    assert not build_sample("terraform-review", settings_for(seed=5), tmp_path).reused
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        build_sample("terraform-review", settings_for(), tmp_path / name)
+    assert digest_folder(tmp_path / "one") == digest_folder(tmp_path / "two")
+
+
+def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(StepladderError, match="module-qa, terraform-review"):
+        build_sample("terrafrom-review", settings_for(), tmp_path)
+
+
+@pytest.mark.slow
+def test_module_qa_from_the_real_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    if not WHEELS.is_dir():
+        pytest.skip("the wheels come with `stepladder sample module-qa`")
+    report = build_sample("module-qa", load_settings(), tmp_path)
+    assert report.cases >= 400
+    assert report.examples >= 1000
+    assert report.pages > 300
+    for name in ("task.yaml", "prompt.md"):
+        (tmp_path / "module-qa" / name).write_bytes((ROOT / "tasks/module-qa" / name).read_bytes())
+    task = load_task(tmp_path / "module-qa")
+    sections = set().union(*(section_ids(page, text) for page, text in task.pages.items()))
+    assert {evidence for case in task.cases for evidence in case.evidence} <= sections
+    assert not {case.cluster for case in task.cases} & {example.cluster for example in task.examples}
+    assert len({case.slice for case in task.cases}) == 5

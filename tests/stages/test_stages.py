@@ -1,0 +1,72 @@
+"""The stages of dvc.yaml and those that can be run are the same, and each module can be imported."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stepladder.errors import StepladderError
+from stepladder.settings import load_settings
+from stepladder.stages import ALL_TASKS, STAGES, run_stage
+from stepladder.stages.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+DAG = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path, load_settings(ROOT / "params.yaml"))
+
+
+def test_dvc_runs_every_stage_and_no_other() -> None:
+    assert list(DAG) == list(STAGES)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_each_stage_is_run_by_its_own_name(name: str) -> None:
+    stage = DAG[name]
+    command = stage["cmd"] if name in ALL_TASKS else stage["do"]["cmd"]
+    assert command.split()[:5] == ["python", "-m", "stepladder", "stage", name]
+    assert hasattr(import_module(f"stepladder.stages.{STAGES[name]}"), "run")
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name not in ALL_TASKS])
+def test_stages_of_one_task_run_for_every_task_of_the_parameters(name: str) -> None:
+    assert DAG[name]["foreach"] == "${tasks}"
+
+
+def test_parameters_that_a_stage_names_exist() -> None:
+    known = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for stage in DAG.values():
+        for name in stage.get("do", stage).get("params", []):
+            section = known
+            for part in name.split("."):
+                assert part in section, name
+                section = section[part]
+
+
+def test_an_unknown_stage_names_the_known_ones(workspace: Workspace) -> None:
+    with pytest.raises(StepladderError, match="no stage named 'sing'") as caught:
+        run_stage("sing", workspace, None)
+    assert "validate" in caught.value.remedy
+
+
+def test_a_stage_of_one_task_asks_for_it(workspace: Workspace) -> None:
+    with pytest.raises(StepladderError, match="works on one task"):
+        run_stage("prepare", workspace, None)
+
+
+def test_an_unknown_task_names_the_known_ones(workspace: Workspace) -> None:
+    with pytest.raises(StepladderError, match="no task named 'sing'") as caught:
+        run_stage("prepare", workspace, "sing")
+    assert "module-qa" in caught.value.remedy
+
+
+def test_a_task_that_was_not_built_says_how(workspace: Workspace) -> None:
+    with pytest.raises(StepladderError, match="no such task folder") as caught:
+        run_stage("prepare", workspace, "module-qa")
+    assert "stepladder setup" in caught.value.remedy
