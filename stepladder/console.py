@@ -24,7 +24,7 @@ def console() -> Console:
 
 def say(text: str) -> None:
     """One line for the person who waits."""
-    console().print(text)
+    console().print(text, soft_wrap=True)
 
 
 @contextmanager

@@ -21,8 +21,6 @@ def evaluate(
     contexts: Contexts,
     responder: Responder,
     count_tokens: Callable[[str], int],
-    *,
-    name: str = "",
     progress: Progress = lambda _done, _all: None,
 ) -> RungOutcomes:
     """Answer and score every case.
@@ -34,7 +32,6 @@ def evaluate(
         contexts: per case, the chunks to choose from, best first; empty for rungs without retrieval.
         responder: the model.
         count_tokens: for the context budget.
-        name: what the outcome is called; the rung's name unless it is a probe.
         progress: called with (done, all) while the engine answers.
     """
     composed = [
@@ -54,7 +51,7 @@ def evaluate(
         )
     return RungOutcomes(
         task=task.name,
-        rung=name or plan.rung,
+        rung=plan.rung,
         variant=plan.variant,
         model_digest=responder.model_digest,
         adapter_digest=responder.adapter_digest,

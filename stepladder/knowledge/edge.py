@@ -58,9 +58,8 @@ class EdgeIndex:
         if sparse.indices:
             nearest = edge.Query.Nearest(_sparse(sparse), using=SPARSE)
             searches.append(edge.Prefetch(limit=prefetch, query=nearest))
-        request = edge.QueryRequest(
-            limit=2 * prefetch, prefetches=searches, query=edge.Fusion.Rrf(k=rrf_k), with_payload=True
-        )
+        fusion: Any = edge.Fusion.Rrf(k=rrf_k)  # the binding's stub does not count it as a Fusion
+        request = edge.QueryRequest(limit=2 * prefetch, prefetches=searches, query=fusion, with_payload=True)
         return ranked(((str(hit.id), hit.score, hit.payload) for hit in self._shard.query(request)), limit)
 
     def delete(self, ids: Iterable[str]) -> None:

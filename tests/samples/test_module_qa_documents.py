@@ -22,6 +22,13 @@ def test_modules_are_named_by_where_they_lie_and_stubs_are_left_out(wheel: Path)
     assert names == ["acme.tools.deep.shared", "acme.tools.fetch_box", "ansible.builtin.fetch_core"]
 
 
+def test_a_module_whose_documentation_is_no_yaml_is_left_out_and_named(
+    wheel: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert "acme.tools.torn" not in by_name(read_modules(wheel))
+    assert "acme.tools.torn left out" in caplog.text
+
+
 def test_only_the_collections_asked_for_are_read(wheel: Path) -> None:
     assert [m.fqcn for m in read_modules(wheel, {"ansible.builtin"})] == ["ansible.builtin.fetch_core"]
 

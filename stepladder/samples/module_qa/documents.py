@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import re
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import yaml
 
 from stepladder.errors import StepladderError
 from stepladder.samples.module_qa.markup import paragraph
+
+logger = logging.getLogger(__name__)
 
 CORE = "ansible.builtin"
 COMMUNITY = "community.general"
@@ -55,7 +58,7 @@ class Module:
 
 
 def read_modules(wheel: Path, collections: set[str] | None = None) -> list[Module]:
-    """Modules of a wheel by name, without those that are deprecated or have no options.
+    """Modules of a wheel by name, without those that are deprecated, have no options or are not YAML.
 
     Args:
         collections: only these, say ``{"community.general"}``; None: all.
@@ -78,7 +81,14 @@ def _read(archive: zipfile.ZipFile, collections: set[str] | None) -> Iterator[Mo
         fqcn = _name_of(path)
         if fqcn is None or (collections is not None and ".".join(fqcn.split(".")[:2]) not in collections):
             continue
-        document = _document(archive.read(path).decode("utf-8"))
+        try:
+            document = _document(archive.read(path).decode("utf-8"))
+        except yaml.YAMLError as error:
+            # A few of the 9,000 do not parse; Ansible itself leaves them out of its documentation.
+            logger.warning(
+                "%s left out, its documentation is not YAML: %s", fqcn, str(error).partition("\n")[0]
+            )
+            continue
         if document and document.get("options") and "deprecated" not in document:
             yield _module(fqcn, document)
 

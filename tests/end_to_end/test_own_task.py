@@ -1,0 +1,178 @@
+"""A user's own task: a folder and its name in params.yaml, through the whole DAG with a stub engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.project import make_project, read_rows, run, stepladder, write_rows
+from tests.stub_server import StubServer, stub_server
+
+pytestmark = pytest.mark.slow
+
+SERVICES = ["metrics", "tracing", "logging", "billing", "search", "queue", "cache", "mail"]
+PORTS = {name: str(9100 + number) for number, name in enumerate(SERVICES)}
+
+
+def question(service: str) -> str:
+    return f"Which port does the {service} agent use?"
+
+
+def answer(body: dict[str, Any]) -> str:
+    """Read the port out of the context; without one, guess."""
+    asked = body["messages"][-1]["content"]
+    service = next(name for name in SERVICES if question(name) in asked)
+    said = f"The {service} agent listens on port {PORTS[service]}"
+    return PORTS[service] if said in asked else "80"
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[StubServer]:
+    with stub_server(answer) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, stub: StubServer, tiny_llama: Path) -> Path:
+    folder = make_project(
+        tmp_path_factory.mktemp("own") / "project",
+        ["runbooks"],
+        {
+            "models": {"base": str(tiny_llama)},
+            "engine": {"url": stub.url},
+            "evaluation": {"resamples": 500},
+            "sizes": {"cpu": {"cases": None, "dev_rows": 2}},
+        },
+    )
+    task = folder / "tasks" / "runbooks"
+    task.mkdir(parents=True)
+    (task / "task.yaml").write_text(
+        "title: Ports\nscorer: short-answer\nbars: {score: 0.3}\nmargin: 0.05\nmonthly_requests: 1000\n"
+        "abstention: Not in the runbooks.\n"
+    )
+    (task / "prompt.md").write_text("Answer with the port only.")
+    for name in SERVICES:
+        page = task / "knowledge" / f"{name}.md"
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(f"# {name}\n\n## Port\n\nThe {name} agent listens on port {PORTS[name]}.\n")
+    write_rows(
+        task / "cases.jsonl",
+        [
+            {
+                "id": f"case-{name}",
+                "input": question(name),
+                "reference": PORTS[name],
+                "evidence": [f"{name}#port"],
+                "cluster": name,
+            }
+            for name in SERVICES[:6]
+        ],
+    )
+    write_rows(
+        task / "examples.jsonl",
+        [
+            {"instruction": question(SERVICES[6]), "output": PORTS[SERVICES[6]], "cluster": SERVICES[6]},
+            {"prompt": question(SERVICES[7]), "completion": PORTS[SERVICES[7]], "cluster": SERVICES[7]},
+            {
+                "messages": [
+                    {"role": "user", "content": f"{question(SERVICES[7])} Say the number."},
+                    {"role": "assistant", "content": PORTS[SERVICES[7]]},
+                ],
+                "cluster": SERVICES[7],
+            },
+        ],
+    )
+    stepladder(folder, "climb")
+    return folder
+
+
+def verdict(project: Path) -> dict[str, Any]:
+    return json.loads(stepladder(project, "verdict", "runbooks", "--json").stdout)
+
+
+def test_rag_is_promoted_because_knowledge_was_missing(project: Path) -> None:
+    made = verdict(project)
+    assert (made["decision"], made["rung"]) == ("promote", "rag")
+    assert made["rungs"]["prompt"]["score"] == 0
+    assert made["rungs"]["rag"]["score"] == 1
+    assert made["gaps"]["knowledge"] == 1
+
+
+def test_the_adapter_is_skipped_with_the_reason(project: Path) -> None:
+    assert set(verdict(project)["skipped"]) == {"lora", "lora+rag"}
+    assert "meets the bar" in verdict(project)["skipped"]["lora"]
+
+
+def test_the_report_lies_where_it_is_said_to(project: Path) -> None:
+    assert "runbooks" in (project / "build/runbooks/report.html").read_text()
+
+
+def test_the_release_answers_with_its_sources(project: Path, stub: StubServer) -> None:
+    said = json.loads(stepladder(project, "ask", "runbooks", question("mail"), "--json").stdout)
+    assert said["answer"] == PORTS["mail"]
+    assert said["sources"][0]["page"] == "mail"
+
+
+def test_ask_sends_the_very_messages_that_evaluation_sent(project: Path, stub: StubServer) -> None:
+    asked = len(stub.seen)
+    known = read_rows(project / "build/prepared/runbooks/cases.jsonl")[0]["input"]
+    said = json.loads(stepladder(project, "ask", "runbooks", known, "--json").stdout)
+    assert len(stub.seen) == asked, "the response cache holds it: messages, model and decoding are the same"
+    outcomes = json.loads((project / "build/base/runbooks/rag.outcomes.json").read_text())["outcomes"]
+    evaluated = next(one for one in outcomes if one["input"] == known)
+    assert said["answer"] == evaluated["response"]["text"]
+    assert [source["id"] for source in said["sources"]] == evaluated["retrieved"]
+
+
+def test_climbing_again_runs_no_stage_and_asks_nothing(project: Path, stub: StubServer) -> None:
+    asked = len(stub.seen)
+    before = (project / "build/runbooks/verdict.json").read_bytes()
+    done = stepladder(project, "climb")
+    assert "Running stage" not in done.stderr
+    assert len(stub.seen) == asked
+    assert (project / "build/runbooks/verdict.json").read_bytes() == before
+
+
+def test_a_changed_prompt_asks_the_responses_again_but_embeds_nothing(
+    project: Path, stub: StubServer
+) -> None:
+    prompt = project / "tasks/runbooks/prompt.md"
+    original = prompt.read_text()
+    asked = len(stub.seen)
+    prompt.write_text("Answer with the port number only.")
+    done = stepladder(project, "climb")
+    prompt.write_text(original)
+    assert len(stub.seen) > asked
+    assert "Running stage 'index@runbooks'" not in done.stderr
+    assert "Running stage 'prepare@runbooks'" not in done.stderr
+
+
+def test_a_leak_stops_the_run_names_the_rows_and_keeps_the_last_verdict(project: Path) -> None:
+    examples = project / "tasks/runbooks/examples.jsonl"
+    original = examples.read_text()
+    before = (project / "build/runbooks/verdict.json").read_bytes()
+    write_rows(
+        examples, [*read_rows(examples), {"prompt": question("metrics"), "completion": "1", "cluster": "x"}]
+    )
+    done = stepladder(project, "climb", check=False)
+    examples.write_text(original)
+    assert done.returncode == 1
+    assert "case-metrics" in done.stderr
+    assert (project / "build/runbooks/verdict.json").read_bytes() == before
+
+
+def test_the_runs_are_in_mlflow(project: Path) -> None:
+    code = (
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db');"
+        "runs = mlflow.search_runs(experiment_names=['stepladder'], output_format='list');"
+        "print(sorted({run.info.run_name for run in runs}));"
+        "v = mlflow.MlflowClient().get_model_version_by_alias('stepladder-runbooks', 'challenger');"
+        "print(v.tags['rung'])"
+    )
+    said = run(project, "-c", code).stdout
+    assert "['climb runbooks', 'runbooks prompt', 'runbooks rag']" in said
+    assert said.split()[-1] == "rag"
