@@ -49,7 +49,9 @@ TEXTS = st.lists(st.lists(st.sampled_from(["a", "b", "c"]), max_size=18).map(" "
 
 
 @given(TEXTS, TEXTS, st.sampled_from([0.2, 0.5, 0.75, 0.9, 1.0]))
-def test_the_join_finds_exactly_what_comparing_all_pairs_finds(a: list[str], b: list[str], threshold: float) -> None:
+def test_the_join_finds_exactly_what_comparing_all_pairs_finds(
+    a: list[str], b: list[str], threshold: float
+) -> None:
     def similarity(x: str, y: str) -> float:
         return len(shingles(x) & shingles(y)) / len(shingles(x) | shingles(y))
 

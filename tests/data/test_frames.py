@@ -46,6 +46,7 @@ def test_a_task_without_knowledge_has_no_such_frame(make_task: MakeTask, cases: 
     ],
 )
 def test_a_fault_of_a_case_is_told(
+    *,
     make_task: MakeTask,
     cases: Rows,
     examples: Rows,
@@ -86,26 +87,34 @@ def test_a_slice_that_no_case_has_is_told(make_task: MakeTask, cases: Rows, exam
     assert faults(record) == {"slice_known": "no case is of slice 'typo'"}
 
 
-def test_a_line_that_is_not_json_is_a_row_without_its_form(make_task: MakeTask, cases: Rows, examples: Rows) -> None:
+def test_a_line_that_is_not_json_is_a_row_without_its_form(
+    make_task: MakeTask, cases: Rows, examples: Rows
+) -> None:
     records = task_frames(make_task('{"id": "c0"\n\n[1]\n', examples))["cases"]
     assert [record["where"] for record in records] == ["cases.jsonl:1", "cases.jsonl:3"]
     assert records[0]["form"].startswith("not valid JSON")
     assert records[1]["form"].startswith("row: Input should be a valid dictionary")
 
 
-def test_evidence_of_a_task_without_knowledge_is_a_fault(make_task: MakeTask, cases: Rows, examples: Rows) -> None:
+def test_evidence_of_a_task_without_knowledge_is_a_fault(
+    make_task: MakeTask, cases: Rows, examples: Rows
+) -> None:
     record = task_frames(make_task(cases, examples, pages={}))["cases"][0]
     assert faults(record) == {"evidence": "names evidence, but the task has no knowledge folder"}
 
 
-def test_a_page_whose_name_would_break_ids_is_a_fault(make_task: MakeTask, cases: Rows, examples: Rows) -> None:
+def test_a_page_whose_name_would_break_ids_is_a_fault(
+    make_task: MakeTask, cases: Rows, examples: Rows
+) -> None:
     pages = {"copy": "# copy\n\n## Options\n\n### mode\n", "c#": "text", "empty": " \n"}
     records = {row["id"]: row for row in task_frames(make_task(cases, examples, pages))["knowledge"]}
     assert "must not hold '#'" in records["c#"]["form"]
     assert records["empty"]["content"] is None
 
 
-def test_empty_knowledge_and_a_wrong_schema_are_errors(make_task: MakeTask, cases: Rows, examples: Rows) -> None:
+def test_empty_knowledge_and_a_wrong_schema_are_errors(
+    make_task: MakeTask, cases: Rows, examples: Rows
+) -> None:
     with pytest.raises(StepladderError, match="holds no text"):
         task_frames(make_task(cases, examples, {"copy": "\n"}))
     with pytest.raises(StepladderError, match="not a JSON schema"):

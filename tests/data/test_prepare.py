@@ -52,7 +52,8 @@ def test_duplicates_are_reported_and_stand_in_no_set(
     report = prepare_task(make_task(cases, [*examples, copy]), settings, tmp_path / "out")
     (dropped,) = report.dropped
     assert (dropped.id, dropped.kept, dropped.kind, dropped.conflict) == ("copy", "e3", "exact", True)
-    assert '"copy"' not in (tmp_path / "out" / "train.jsonl").read_text()
+    prepared = load_prepared(tmp_path / "out")
+    assert "copy" not in {row.id for row in (*prepared.train, *prepared.dev, *prepared.few_shot)}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,7 @@ def test_duplicates_are_reported_and_stand_in_no_set(
     ],
 )
 def test_a_leak_stops_the_run_and_leaves_earlier_outputs(
+    *,
     make_task: MakeTask,
     cases: Rows,
     examples: Rows,

@@ -24,7 +24,9 @@ EXAMPLES = ROWS.map(lambda rows: [example(n, name, cluster) for n, (name, cluste
 
 
 @given(EXAMPLES, st.integers(1, 30), st.integers(0, 3))
-def test_sets_are_disjoint_complete_and_share_no_cluster(rows: list[Example], dev_rows: int, seed: int) -> None:
+def test_sets_are_disjoint_complete_and_share_no_cluster(
+    rows: list[Example], dev_rows: int, seed: int
+) -> None:
     split = split_examples(rows, dev_rows, seed)
     assert sorted(e.id for part in split for e in part) == sorted(e.id for e in rows)
     assert not {e.cluster for e in split.train if e.cluster} & {

@@ -98,7 +98,9 @@ def make_evidence(outcomes: dict[str, RungOutcomes], spec: TaskSpec = SPEC, **mo
         gaps={"knowledge": 0.51, "retrieval": 0.1, "behaviour": 0.31, "unexplained": 0.08},
         forgetting=0.031,
         retrieval={
-            "recall@3": Interval(estimate=0.92, low=0.88, high=0.95, confidence=0.95, method="cluster bootstrap"),
+            "recall@3": Interval(
+                estimate=0.92, low=0.88, high=0.95, confidence=0.95, method="cluster bootstrap"
+            ),
             "MRR": Interval(estimate=0.83, low=0.79, high=0.87, confidence=0.95, method="cluster bootstrap"),
         },
         sizes={"cases": 180, "dev_rows": 24, "train_tokens": 60000, "context_tokens": 300},
