@@ -18,7 +18,7 @@ from stepladder.knowledge.manifest import EmbedderRecord, Manifest, Parameters, 
 from stepladder.settings import Knowledge
 
 
-def build_index(  # noqa: PLR0913, PLR0917
+def build_index(
     pages: Mapping[str, str],
     knowledge: Knowledge,
     embedder: Embedder,

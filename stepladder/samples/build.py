@@ -51,18 +51,18 @@ def build_sample(name: str, settings: Settings, tasks_folder: Path = Path("tasks
     Raises:
         StepladderError: an unknown name; wheels that cannot be had; sizes that the material cannot fill.
     """
-    if name not in _SAMPLES:
+    if name not in SAMPLES:
         raise StepladderError(
             f"no sample is called {name!r}",
             where="stepladder sample",
-            remedy=f"choose one of {', '.join(sorted(_SAMPLES))}",
+            remedy=f"choose one of {', '.join(sorted(SAMPLES))}",
         )
     started = time.monotonic()
     folder = tasks_folder / name
     digest = _inputs_digest(name, settings)
     counts = _built_before(folder, digest)
     if counts is None:
-        counts = _write(folder, _SAMPLES[name](settings))
+        counts = _write(folder, SAMPLES[name](settings))
         write_json(folder / _MARKER, {"digest": digest, **counts})
         return SampleReport(name=name, **counts, seconds=time.monotonic() - started, reused=False)
     return SampleReport(name=name, **counts, seconds=time.monotonic() - started, reused=True)
@@ -81,7 +81,7 @@ def _module_qa(settings: Settings) -> Sample:
     return Sample(cases, examples, module_qa.pages(modules))
 
 
-_SAMPLES: dict[str, Callable[[Settings], Sample]] = {
+SAMPLES: dict[str, Callable[[Settings], Sample]] = {
     "module-qa": _module_qa,
     "terraform-review": _terraform_review,
 }

@@ -20,7 +20,7 @@ def register_packed_attention() -> str:
     return NAME
 
 
-def packed_attention(
+def packed_attention(  # noqa: PLR0913  transformers' own signature
     module: torch.nn.Module,  # noqa: ARG001  transformers passes it
     query: torch.Tensor,
     key: torch.Tensor,
@@ -57,18 +57,21 @@ def packed_attention(
     _refuse_other_kinds(length, attention_mask, options)
     heads, width = query.shape[1], query.shape[3]
     repeats = heads // key.shape[1]
-    q, k, v = (
-        _Unpack.apply(packed[0].transpose(0, 1), layout).view(rows, length, -1, width).transpose(1, 2)
-        for packed in (query, key, value)
-    )
+    q, k, v = (_unpack(packed, layout).transpose(1, 2) for packed in (query, key, value))
     if repeats > 1:
         k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
     attended = torch.nn.functional.scaled_dot_product_attention(
         q, k, v, dropout_p=dropout, is_causal=True, scale=scaling
     )
     flat = attended.transpose(1, 2).reshape(rows * length, heads, width)
-    packed = _Repack.apply(flat, layout)
-    return packed[None], None
+    tokens: torch.Tensor = _Repack.apply(flat, layout)  # type: ignore[no-untyped-call]
+    return tokens[None], None
+
+
+def _unpack(packed: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """(1, h, T, d) tokens to (B, L, h, d) rows."""
+    rows: torch.Tensor = _Unpack.apply(packed[0].transpose(0, 1), layout)  # type: ignore[no-untyped-call]
+    return rows.view(*layout.source.shape, *rows.shape[1:])
 
 
 class _Unpack(torch.autograd.Function):
@@ -80,7 +83,7 @@ class _Unpack(torch.autograd.Function):
         return tokens.index_select(0, layout.source.flatten())
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         layout: Layout = ctx.layout
         tokens = grad.index_select(0, layout.place)
         tokens[layout.used :] = 0
@@ -100,7 +103,7 @@ class _Repack(torch.autograd.Function):
         return rows.index_select(0, layout.place)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         layout: Layout = ctx.layout
         rows = grad.new_zeros((ctx.length, *grad.shape[1:]))
         rows.index_copy_(0, layout.place[: layout.used], grad[: layout.used])

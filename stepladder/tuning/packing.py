@@ -13,7 +13,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 from stepladder.tuning.rows import TrainingRow
@@ -61,7 +60,9 @@ class PackedBatch:
 
     def to(self, device: torch.device) -> PackedBatch:
         """The same batch on a device."""
-        layout = replace(self.layout, source=self.layout.source.to(device), place=self.layout.place.to(device))
+        layout = replace(
+            self.layout, source=self.layout.source.to(device), place=self.layout.place.to(device)
+        )
         return PackedBatch(
             self.input_ids.to(device),
             self.position_ids.to(device),
@@ -92,22 +93,22 @@ def pack(rows: Sequence[TrainingRow], bucket: int) -> PackedBatch:
     """
     import torch
 
-    shared = len(commonprefix([row.prompt_ids for row in rows])) if len(rows) > 1 else 0
+    shared = _common_prefix([row.prompt_ids for row in rows]) if len(rows) > 1 else 0
     ids = rows[0].prompt_ids[:shared]
     positions = list(range(shared))
     places = list(range(shared))
     predictors: list[int] = []
     targets: list[int] = []
-    longest = _round_up(max(row.length for row in rows), bucket)
+    longest = _round_up(max(row.tokens for row in rows), bucket)
     source = torch.zeros((len(rows), longest), dtype=torch.long)
     for number, row in enumerate(rows):
         start = len(ids)
         ids = [*ids, *row.prompt_ids[shared:], *row.answer_ids]
         source[number, :shared] = torch.arange(shared)
-        source[number, shared : row.length] = torch.arange(start, len(ids))
-        positions += range(shared, row.length)
-        places += range(number * longest + shared, number * longest + row.length)
-        predictors += source[number, len(row.prompt_ids) - 1 : row.length - 1].tolist()
+        source[number, shared : row.tokens] = torch.arange(start, len(ids))
+        positions += range(shared, row.tokens)
+        places += range(number * longest + shared, number * longest + row.tokens)
+        predictors += source[number, len(row.prompt_ids) - 1 : row.tokens - 1].tolist()
         targets += row.answer_ids
     padding = _round_up(len(ids), bucket) - len(ids)
     return PackedBatch(
@@ -116,8 +117,17 @@ def pack(rows: Sequence[TrainingRow], bucket: int) -> PackedBatch:
         layout=Layout(source, torch.tensor(places + [0] * padding), shared, len(ids)),
         predictors=torch.tensor(predictors),
         targets=torch.tensor(targets),
-        tokens=sum(row.length for row in rows),
+        tokens=sum(row.tokens for row in rows),
     )
+
+
+def _common_prefix(prompts: Sequence[list[int]]) -> int:
+    """How many tokens at the start are the same in all."""
+    shortest, longest = min(prompts), max(prompts)
+    for place, token in enumerate(shortest):
+        if place == len(longest) or longest[place] != token:
+            return place
+    return len(shortest)
 
 
 def _round_up(length: int, bucket: int) -> int:

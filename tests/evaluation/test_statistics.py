@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from stepladder.errors import StepladderError
 from stepladder.evaluation.statistics import (
     Resampling,
+    Statistic,
     cases_needed,
     cluster_bootstrap,
     lower_bound,
@@ -31,7 +34,7 @@ def clustered_scores(generator: np.random.Generator, clusters: int, size: int, m
     return (generator.random(clusters * size) < rates).astype(float)
 
 
-def test_single_case_clusters_agree_with_scipys_bootstrap():
+def test_single_case_clusters_agree_with_scipys_bootstrap() -> None:
     from scipy import stats
 
     scores = np.random.default_rng(3).beta(2, 1, 300)
@@ -41,7 +44,7 @@ def test_single_case_clusters_agree_with_scipys_bootstrap():
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.003)
 
 
-def test_clustered_width_agrees_with_statsmodels_cluster_robust_error():
+def test_clustered_width_agrees_with_statsmodels_cluster_robust_error() -> None:
     import statsmodels.api as sm
 
     scores = clustered_scores(np.random.default_rng(1), 150, 6, 0.6)
@@ -53,7 +56,7 @@ def test_clustered_width_agrees_with_statsmodels_cluster_robust_error():
     assert (interval.high - interval.low) / (2 * 1.96) == pytest.approx(fit.bse[0], rel=0.06)
 
 
-def test_bootstrap_covers_the_truth_and_the_naive_interval_does_not():
+def test_bootstrap_covers_the_truth_and_the_naive_interval_does_not() -> None:
     generator = np.random.default_rng(0)
     covered = naive_covered = 0
     for seed in range(300):
@@ -67,7 +70,7 @@ def test_bootstrap_covers_the_truth_and_the_naive_interval_does_not():
     assert naive_covered / 300 < 0.85
 
 
-def test_permutation_rejects_at_its_level_when_nothing_differs():
+def test_permutation_rejects_at_its_level_when_nothing_differs() -> None:
     generator = np.random.default_rng(0)
     rejected = 0
     for seed in range(300):
@@ -77,13 +80,13 @@ def test_permutation_rejects_at_its_level_when_nothing_differs():
     assert rejected / 300 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
 
 
-def test_micro_f1_is_of_the_sums_not_the_mean_of_the_cases():
+def test_micro_f1_is_of_the_sums_not_the_mean_of_the_cases() -> None:
     counts = [(3, 0, 1), (1, 2, 0), (0, 0, 0), (2, 1, 1)]
     interval = cluster_bootstrap(counts, names(4), "micro-f1", QUICK)
     assert interval.estimate == pytest.approx(2 * 6 / (2 * 6 + 3 + 2))
 
 
-def test_micro_f1_agrees_with_a_loop_that_resamples_by_hand():
+def test_micro_f1_agrees_with_a_loop_that_resamples_by_hand() -> None:
     generator = np.random.default_rng(5)
     counts = generator.integers(0, 4, size=(120, 3)).astype(float)
     groups = np.arange(120) // 3
@@ -97,7 +100,7 @@ def test_micro_f1_agrees_with_a_loop_that_resamples_by_hand():
     assert (interval.low, interval.high) == pytest.approx(tuple(by_hand), abs=0.008)
 
 
-def test_sign_flip_on_few_clusters_is_exact_and_agrees_with_scipy():
+def test_sign_flip_on_few_clusters_is_exact_and_agrees_with_scipy() -> None:
     from scipy import stats
 
     generator = np.random.default_rng(2)
@@ -110,7 +113,7 @@ def test_sign_flip_on_few_clusters_is_exact_and_agrees_with_scipy():
     assert ours.p == pytest.approx(theirs.pvalue)
 
 
-def test_sign_flip_on_binary_scores_agrees_with_exact_mcnemar():
+def test_sign_flip_on_binary_scores_agrees_with_exact_mcnemar() -> None:
     from statsmodels.stats.contingency_tables import mcnemar
 
     a = np.array([1.0] * 40 + [0.0] * 12 + [1.0] * 30 + [0.0] * 18)
@@ -120,7 +123,7 @@ def test_sign_flip_on_binary_scores_agrees_with_exact_mcnemar():
     assert ours.p == pytest.approx(theirs.pvalue, abs=0.02)
 
 
-def test_wilson_agrees_with_statsmodels():
+def test_wilson_agrees_with_statsmodels() -> None:
     from statsmodels.stats.proportion import proportion_confint
 
     for successes, trials in [(0, 20), (3, 20), (20, 20), (83, 100)]:
@@ -128,20 +131,20 @@ def test_wilson_agrees_with_statsmodels():
         assert wilson(successes, trials, 0.95) == pytest.approx(theirs, abs=1e-9)
 
 
-def test_all_right_leaves_room_for_doubt():
+def test_all_right_leaves_room_for_doubt() -> None:
     interval = cluster_bootstrap(np.ones(60), names(20, 3), how=QUICK)
     assert interval.method == "Wilson"
     assert interval.high == pytest.approx(1)
     assert interval.low == pytest.approx(20 / (20 + 1.959964**2), abs=1e-6)
 
 
-def test_three_tied_cases_do_not_prove_equality():
+def test_three_tied_cases_do_not_prove_equality() -> None:
     compared = paired_difference([1, 0, 1], [1, 0, 1], names(3), how=QUICK)
     assert (compared.difference, compared.p) == (0, 1)
     assert compared.interval.high > 0.4
 
 
-def test_one_cluster_has_no_interval():
+def test_one_cluster_has_no_interval() -> None:
     interval = cluster_bootstrap([0.0, 1.0, 1.0], ["page"] * 3, how=QUICK)
     assert (interval.low, interval.high) == (None, None)
     assert "one cluster" in interval.method
@@ -149,7 +152,7 @@ def test_one_cluster_has_no_interval():
     assert paired_difference([1.0, 1.0], [0.0, 1.0], ["page"] * 2, how=QUICK).interval.low is None
 
 
-def test_lower_bound_is_the_end_of_the_two_sided_interval_at_twice_the_tail():
+def test_lower_bound_is_the_end_of_the_two_sided_interval_at_twice_the_tail() -> None:
     scores = np.random.default_rng(0).random(80)
     two_sided = cluster_bootstrap(scores, names(80), how=Resampling(resamples=500, confidence=0.90))
     assert lower_bound(scores, names(80), how=Resampling(resamples=500, confidence=0.95)) == two_sided.low
@@ -165,17 +168,19 @@ def test_lower_bound_is_the_end_of_the_two_sided_interval_at_twice_the_tail():
         ([1.0, 0.0], ["a", "b"], "micro-f1", "do not fit"),
     ],
 )
-def test_bad_input_is_refused_in_plain_words(values, clusters, statistic, words):
+def test_bad_input_is_refused_in_plain_words(
+    values: list[float], clusters: list[str], statistic: Statistic, words: str
+) -> None:
     with pytest.raises(StepladderError, match=words):
         cluster_bootstrap(values, clusters, statistic)
 
 
 @pytest.mark.parametrize(("difference", "discordance", "cases"), [(0.05, 0.2, 489), (0.1, 0.2, 118)])
-def test_cases_needed_at_a_known_discordance(difference, discordance, cases):
+def test_cases_needed_at_a_known_discordance(difference: float, discordance: float, cases: int) -> None:
     assert cases_needed(difference, discordance=discordance) == cases
 
 
-def test_cases_needed_agrees_with_statsmodels():
+def test_cases_needed_agrees_with_statsmodels() -> None:
     from statsmodels.stats.power import normal_sample_size_one_tail
 
     for difference, sd in [(0.05, 0.4), (0.1, 0.3), (0.02, 0.5)]:
@@ -183,7 +188,7 @@ def test_cases_needed_agrees_with_statsmodels():
         assert cases_needed(difference, sd=sd) == np.ceil(theirs)
 
 
-def test_cases_needed_refuses_what_cannot_be_answered():
+def test_cases_needed_refuses_what_cannot_be_answered() -> None:
     with pytest.raises(StepladderError, match="difference of zero"):
         cases_needed(0, sd=0.3)
     with pytest.raises(StepladderError, match="either sd or discordance"):
@@ -199,7 +204,7 @@ scores_in_clusters = st.lists(
 
 @given(scores_in_clusters)
 @hypothesis_settings(max_examples=40, deadline=None)
-def test_swapping_the_sides_mirrors_the_comparison(rows):
+def test_swapping_the_sides_mirrors_the_comparison(rows: list[tuple[float, float, str]]) -> None:
     a, b, clusters = zip(*rows, strict=True)
     there = paired_difference(a, b, clusters, how=QUICK)
     back = paired_difference(b, a, clusters, how=QUICK)
@@ -212,7 +217,9 @@ def test_swapping_the_sides_mirrors_the_comparison(rows):
 
 @given(scores_in_clusters, st.randoms(use_true_random=False))
 @hypothesis_settings(max_examples=40, deadline=None)
-def test_neither_the_order_of_cases_nor_a_second_call_changes_the_interval(rows, random):
+def test_neither_the_order_of_cases_nor_a_second_call_changes_the_interval(
+    rows: list[tuple[float, float, str]], random: Random
+) -> None:
     shuffled = random.sample(rows, len(rows))
     one = cluster_bootstrap([r[0] for r in rows], [r[2] for r in rows], how=QUICK)
     other = cluster_bootstrap([r[0] for r in shuffled], [r[2] for r in shuffled], how=QUICK)
@@ -222,7 +229,9 @@ def test_neither_the_order_of_cases_nor_a_second_call_changes_the_interval(rows,
 
 @given(scores_in_clusters)
 @hypothesis_settings(max_examples=40, deadline=None)
-def test_the_interval_holds_within_the_scale_and_its_ends_are_ordered(rows):
+def test_the_interval_holds_within_the_scale_and_its_ends_are_ordered(
+    rows: list[tuple[float, float, str]],
+) -> None:
     interval = cluster_bootstrap([r[0] for r in rows], [r[2] for r in rows], how=QUICK)
     if interval.low is not None:
         assert -1e-9 <= interval.low <= interval.high <= 1 + 1e-9

@@ -40,7 +40,7 @@ def rung(outcomes: list[Outcome], name: str = "rag") -> RungOutcomes:
     )
 
 
-def test_numbers_of_a_rung():
+def test_numbers_of_a_rung() -> None:
     summary = summarise(rung([outcome(i, float(i % 4 != 0)) for i in range(40)]), QUICK)
     assert (summary.n, summary.clusters, summary.statistic) == (40, 10, "mean")
     assert summary.score == pytest.approx(0.75)
@@ -55,28 +55,28 @@ def test_numbers_of_a_rung():
     assert summary.slices["even"].score == pytest.approx(0.5)
 
 
-def test_the_order_of_the_cases_does_not_matter():
+def test_the_order_of_the_cases_does_not_matter() -> None:
     outcomes = [outcome(i, float(i % 3 != 0)) for i in range(40)]
     assert summarise(rung(outcomes[::-1]), QUICK) == summarise(rung(outcomes), QUICK)
 
 
-def test_a_dearer_gate_than_the_interval_is_one_sided():
+def test_a_dearer_gate_than_the_interval_is_one_sided() -> None:
     summary = summarise(rung([outcome(i, float(i % 3 != 0)) for i in range(40)]), QUICK)
     assert summary.interval.low < summary.lower_bound < summary.score
 
 
-def test_counted_issues_are_scored_by_micro_f1():
+def test_counted_issues_are_scored_by_micro_f1() -> None:
     outcomes = [outcome(i, 0.5, Counts(tp=1, fp=i % 2, fn=1)) for i in range(20)]
     summary = summarise(rung(outcomes), QUICK)
     assert summary.statistic == "micro-f1"
     assert summary.score == pytest.approx(40 / (40 + 10 + 20))
 
 
-def test_no_unanswerable_cases_leave_abstention_open():
+def test_no_unanswerable_cases_leave_abstention_open() -> None:
     assert summarise(rung([outcome(i, 1.0) for i in (1, 2, 6, 7)]), QUICK).abstention_accuracy is None
 
 
-def test_pairs_are_matched_by_id():
+def test_pairs_are_matched_by_id() -> None:
     right = [outcome(i, 1.0) for i in range(40)]
     half = [outcome(i, float(i % 2)) for i in range(40)]
     compared = compare(rung(right, "lora+rag"), rung(half[::-1]), QUICK)
@@ -84,8 +84,8 @@ def test_pairs_are_matched_by_id():
     assert compared.interval.low > 0
 
 
-def test_unequal_cases_are_refused_by_name():
-    with pytest.raises(StepladderError, match="same cases.*case-039"):
+def test_unequal_cases_are_refused_by_name() -> None:
+    with pytest.raises(StepladderError, match=r"same cases.*case-039"):
         compare(
             rung([outcome(i, 1.0) for i in range(40)], "lora"),
             rung([outcome(i, 1.0) for i in range(39)]),
@@ -93,11 +93,11 @@ def test_unequal_cases_are_refused_by_name():
         )
 
 
-def test_duplicate_cases_are_refused_not_counted_twice():
-    with pytest.raises(StepladderError, match="stand twice.*case-003"):
+def test_duplicate_cases_are_refused_not_counted_twice() -> None:
+    with pytest.raises(StepladderError, match=r"stand twice.*case-003"):
         summarise(rung([outcome(i, 1.0) for i in (1, 2, 3, 3)]), QUICK)
 
 
-def test_no_outcomes_are_refused():
+def test_no_outcomes_are_refused() -> None:
     with pytest.raises(StepladderError, match="no outcomes"):
         summarise(rung([]), QUICK)

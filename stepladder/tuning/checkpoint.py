@@ -1,0 +1,107 @@
+"""A training run's state on disk, in JSON and safetensors: adapter, optimiser, place in the run, losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stepladder.files import digest_value, read_json, write_json, writing
+from stepladder.models import model_digest
+from stepladder.settings import Tuning
+from stepladder.tasks import Strict
+from stepladder.tuning.rows import TrainingRow
+
+if TYPE_CHECKING:
+    import torch
+
+# Changing these does not change what is learned.
+_IRRELEVANT = {"checkpoint_every", "min_examples", "allow_few_examples", "gold_rate", "cpu_tokens_per_s"}
+
+
+class _State(Strict):
+    digest: str
+    step: int
+    tokens: int
+    seconds: float
+    losses: list[float]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come: steps done, tokens read, seconds spent, and the loss of each step."""
+
+    step: int
+    tokens: int
+    seconds: float
+    losses: list[float]
+
+
+def run_digest(base: str, rows: Sequence[TrainingRow], tuning: Tuning, seed: int) -> str:
+    """Digest of all that decides what a run learns."""
+    return digest_value(
+        {
+            "base": model_digest(base),
+            "rows": [[row.prompt_ids, row.answer_ids] for row in rows],
+            "tuning": tuning.model_dump(exclude=_IRRELEVANT),
+            "seed": seed,
+        }
+    )
+
+
+def save_checkpoint(
+    folder: Path,
+    digest: str,
+    progress: Progress,
+    weights: dict[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Raises:
+        StepladderError: the disk is full or the folder not writable.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {f"weight/{name}": value.detach().contiguous() for name, value in weights.items()}
+    for name, value in weights.items():
+        for part, moment in optimizer.state[value].items():
+            tensors[f"{part}/{name}"] = torch.as_tensor(moment).contiguous()
+    tensors["random"] = torch.get_rng_state()
+    state = _State(digest=digest, **vars(progress))
+    with writing(folder) as draft:
+        draft.mkdir()
+        save_file(tensors, draft / "state.safetensors")
+        write_json(draft / "state.json", state.model_dump())
+
+
+def load_checkpoint(
+    folder: Path, digest: str, weights: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
+) -> Progress | None:
+    """Put a checkpoint's tensors in place; None if there is none, or it is of another run.
+
+    Raises:
+        StepladderError: ``state.json`` is not JSON.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    if not (folder / "state.json").is_file():
+        return None
+    state = _State.model_validate(read_json(folder / "state.json"))
+    if state.digest != digest:
+        return None
+    tensors = load_file(folder / "state.safetensors")
+    torch.set_rng_state(tensors.pop("random"))
+    with torch.no_grad():
+        for key, tensor in tensors.items():
+            part, name = key.split("/", 1)
+            if part == "weight":
+                weights[name].copy_(tensor)
+            else:
+                # The step count stays where AdamW put it; moments follow their weight.
+                place = tensor if part == "step" else tensor.to(weights[name].device)
+                optimizer.state[weights[name]][part] = place
+    return Progress(state.step, state.tokens, state.seconds, state.losses)

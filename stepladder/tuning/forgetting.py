@@ -1,0 +1,77 @@
+"""How much of its general knowledge a model lost in tuning: perplexity on questions that no task asks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stepladder.files import read_jsonl
+from stepladder.tasks import Strict
+from stepladder.tuning.rows import TrainingRow, tokenise
+
+if TYPE_CHECKING:
+    import torch
+
+
+class GeneralItem(Strict):
+    """A question that most models can answer, and its answer."""
+
+    question: str
+    answer: str
+
+
+class Forgetting(Strict):
+    """Perplexity per answer token before and after tuning; ``relative_rise`` is after / before - 1."""
+
+    before: float
+    after: float
+    relative_rise: float
+    items: int
+
+
+def general_items() -> list[GeneralItem]:
+    """The package's 40 items: geography, arithmetic, language, science, common sense, manners."""
+    path = Path(str(files("stepladder.tuning").joinpath("general_items.jsonl")))
+    return [GeneralItem.model_validate(value) for _, value in read_jsonl(path)]
+
+
+def forgetting(base: Path | str, merged: Path, items: Sequence[GeneralItem] | None = None) -> Forgetting:
+    """Compare a merged model with its base on general items (default: the package's own)."""
+    items = general_items() if items is None else items
+    before, after = perplexity(base, items), perplexity(merged, items)
+    return Forgetting(before=before, after=after, relative_rise=after / before - 1, items=len(items))
+
+
+def perplexity(model_path: Path | str, items: Sequence[GeneralItem]) -> float:
+    """exp of the mean loss per answer token, end-of-turn included, each question asked by itself.
+
+    Args:
+        model_path: folder or hub id of a full model.
+        items: at least one.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from stepladder.hardware import preferred_dtype
+
+    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, preferred_dtype())).eval()
+    rows = [tokenise(tokenizer, [{"role": "user", "content": item.question}], item.answer) for item in items]
+    with torch.inference_mode():
+        loss = sum(_loss(model, row) for row in rows)
+    return math.exp(loss / sum(len(row.answer_ids) for row in rows))
+
+
+def _loss(model: Any, row: TrainingRow) -> float:
+    """Summed over the row's answer tokens, nats."""
+    import torch
+
+    ids = torch.tensor([[*row.prompt_ids, *row.answer_ids]])
+    # The token before the answer predicts its first; the last token predicts nothing.
+    logits: torch.Tensor = model(ids, logits_to_keep=len(row.answer_ids) + 1).logits[0, :-1]
+    return float(
+        torch.nn.functional.cross_entropy(logits.float(), torch.tensor(row.answer_ids), reduction="sum")
+    )

@@ -1,0 +1,128 @@
+"""Building an index, and asking it: what is embedded, what the manifest holds, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from qdrant_client import QdrantClient
+
+from stepladder.cache import Cache
+from stepladder.errors import StepladderError
+from stepladder.files import read_json, writing
+from stepladder.knowledge import server
+from stepladder.knowledge.build import build_index
+from stepladder.knowledge.manifest import read_manifest
+from stepladder.knowledge.retrieve import open_retriever
+from stepladder.settings import Knowledge
+
+PAGES = {
+    "apt": "# apt\n\nInstalls debian packages.\n\n## Options\n\n### state\n\nWhether the package is there.",
+    "dnf": "# dnf\n\nInstalls fedora packages.",
+    "user": "# user\n\nManages accounts.\n\n## Options\n\n### shell\n\nThe login shell of the account.",
+}
+KNOWLEDGE = Knowledge(chunk_tokens=32, top_k=2)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    with Cache(tmp_path / "cache.db") as opened:
+        yield opened
+
+
+def build(folder, embedder, cache, pages=PAGES, knowledge=KNOWLEDGE):
+    with writing(folder) as draft:
+        return build_index(pages, knowledge, embedder, draft, cache, "demo")
+
+
+def test_build_then_ask(tmp_path, embedder, cache):
+    manifest = build(tmp_path / "index", embedder, cache)
+
+    assert (manifest.pages, manifest.chunks, manifest.timings.embedded) == (3, 5, 5)
+    assert read_manifest(tmp_path / "index") == manifest
+    with open_retriever(tmp_path / "index", KNOWLEDGE, embedder) as retriever:
+        found = retriever.retrieve("which login shell")
+        assert [len(found), found[0].chunk.id] == [2, "user#options/shell"]
+        assert retriever.version == manifest.version
+        assert len(retriever.retrieve("packages", limit=5)) == 5
+
+
+def test_only_changed_chunks_are_embedded(tmp_path, embedder, cache):
+    first = build(tmp_path / "index", embedder, cache)
+    embedder.embedded.clear()
+    changed = {**PAGES, "dnf": "# dnf\n\nInstalls packages on fedora and its kin."}
+
+    second = build(tmp_path / "index", embedder, cache, changed)
+
+    assert embedder.embedded == ["dnf\nInstalls packages on fedora and its kin."]
+    assert second.timings.embedded == 1
+    assert second.version != first.version
+
+
+def test_the_same_content_gives_the_same_manifest_but_for_timings(tmp_path, embedder, cache):
+    build(tmp_path / "a", embedder, cache)
+    build(tmp_path / "b", embedder, cache)
+    one, two = (read_json(tmp_path / name / "manifest.json") for name in "ab")
+    assert one.pop("timings")["embedded"] == 5
+    assert two.pop("timings")["embedded"] == 0
+    assert one == two
+
+
+def test_many_questions_come_back_in_order_and_are_embedded_once(tmp_path, embedder, cache):
+    build(tmp_path / "index", embedder, cache)
+    embedder.embedded.clear()
+    with open_retriever(tmp_path / "index", KNOWLEDGE, embedder) as retriever:
+        found = retriever.retrieve_many(["fedora", "accounts", "fedora"])
+        assert [hits[0].chunk.page for hits in found] == ["dnf", "user", "dnf"]
+        assert retriever.retrieve("accounts") == found[1]
+    assert embedder.embedded[:2] == ["fedora", "accounts"]
+
+
+def test_gold_chunks_of_evidence(tmp_path, embedder, cache):
+    build(tmp_path / "index", embedder, cache)
+    with open_retriever(tmp_path / "index", KNOWLEDGE, embedder) as retriever:
+        ids = [chunk.id for chunk in retriever.chunks_for(["user", "apt#options/state"])]
+        assert ids == ["user#", "user#options/shell", "apt#options/state"]
+        with pytest.raises(StepladderError, match="names no part of the knowledge") as caught:
+            retriever.chunks_for(["apt#options/nothing"])
+        assert caught.value.where == "apt#options/nothing"
+
+
+def test_another_embedder_is_refused(tmp_path, embedder, cache):
+    build(tmp_path / "index", embedder, cache)
+    embedder.model_digest = "other"
+    with pytest.raises(StepladderError, match="another embedder"):
+        open_retriever(tmp_path / "index", KNOWLEDGE, embedder)
+
+
+def test_chunks_longer_than_the_embedder_reads_are_refused(tmp_path, embedder, cache):
+    with pytest.raises(StepladderError, match="longer than the embedder reads"):
+        build(tmp_path / "index", embedder, cache, knowledge=Knowledge(chunk_tokens=500))
+    assert not (tmp_path / "index").exists()
+
+
+def test_pages_without_text_are_refused(tmp_path, embedder, cache):
+    with pytest.raises(StepladderError, match="holds no text"):
+        build(tmp_path / "index", embedder, cache, {"empty": "\n"})
+
+
+def test_a_missing_or_wrong_manifest_is_named(tmp_path, embedder):
+    with pytest.raises(StepladderError, match="file not found"):
+        open_retriever(tmp_path, KNOWLEDGE, embedder)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(StepladderError, match="not a manifest"):
+        open_retriever(tmp_path, KNOWLEDGE, embedder)
+
+
+def test_a_server_gets_a_collection_a_version(tmp_path, embedder, cache, monkeypatch):
+    client = QdrantClient(":memory:")
+    monkeypatch.setattr(client, "close", lambda: None)  # in memory, closing would forget everything
+    monkeypatch.setattr(server, "connect", lambda url: client)
+    remote = KNOWLEDGE.model_copy(update={"store": "http://qdrant.test:6333"})
+
+    manifest = build(tmp_path / "index", embedder, cache, knowledge=remote)
+
+    assert manifest.collection == f"demo-{manifest.version[:12]}"
+    assert not (tmp_path / "index" / "edge").exists()
+    with open_retriever(tmp_path / "index", remote, embedder) as retriever:
+        assert retriever.retrieve("which login shell")[0].chunk.id == "user#options/shell"
+    with pytest.raises(StepladderError, match="no server is named"):
+        open_retriever(tmp_path / "index", KNOWLEDGE, embedder)

@@ -1,0 +1,159 @@
+"""The contract of ``Index``, held by the embedded engine and by the client of a server alike."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+
+from stepladder.errors import StepladderError
+from stepladder.files import digest_folder
+from stepladder.knowledge.chunk import Chunk
+from stepladder.knowledge.edge import create_edge, open_edge
+from stepladder.knowledge.index import IndexedChunk
+from stepladder.knowledge.server import create_collection, open_collection, publish
+from stepladder.knowledge.sparse import SparseVector, document_vector, query_vector
+
+TEXTS = {
+    "apt#": "apt installs debian packages",
+    "apt#options/state": "state of the package on debian",
+    "dnf#": "dnf installs fedora packages",
+    "user#": "user manages accounts",
+    "user#options/shell": "the login shell of the account",
+}
+
+
+def point(chunk_id: str, text: str) -> IndexedChunk:
+    chunk = Chunk(id=chunk_id, page=chunk_id.partition("#")[0], heading=("Title",), text=text)
+    return IndexedChunk(chunk, dense(text), document_vector(text, 5.0))
+
+
+def dense(text: str) -> np.ndarray:
+    """Letter counts, as a unit vector of 26."""
+    counts = np.array([text.count(chr(97 + i)) for i in range(26)], dtype=np.float32)
+    return counts / np.linalg.norm(counts)
+
+
+def search(index, question: str, limit: int = 3):
+    return index.search(dense(question), query_vector(question), limit=limit, prefetch=5, rrf_k=2)
+
+
+@pytest.fixture(params=["edge", "server"])
+def index(request, tmp_path):
+    if request.param == "edge":
+        made = create_edge(tmp_path / "edge", 26)
+    else:
+        made = create_collection(QdrantClient(":memory:"), "contract", 26)
+    made.upsert([point(chunk_id, text) for chunk_id, text in TEXTS.items()])
+    yield made
+    made.close()
+
+
+def test_it_gives_back_whole_chunks(index):
+    assert index.count() == 5
+    assert index.ids() == sorted(TEXTS)
+    assert {chunk.id: chunk.text for chunk in index.chunks()} == TEXTS
+    best = search(index, "login shell")[0].chunk
+    assert best == point("user#options/shell", TEXTS["user#options/shell"]).chunk
+
+
+def test_search_is_bounded_and_ordered(index):
+    found = search(index, "debian packages", limit=2)
+    assert len(found) == 2
+    assert found[0].score >= found[1].score
+    assert found == search(index, "debian packages", limit=2)
+
+
+def test_the_score_is_reciprocal_rank_fusion(index):
+    """First in both searches: 1 / k + 1 / k with ranks from zero and k = 2."""
+    assert search(index, TEXTS["apt#"])[0].score == pytest.approx(1.0)
+
+
+def test_upsert_replaces_and_delete_removes(index):
+    index.upsert([point("apt#", "apt removes things")])
+    assert index.count() == 5
+    assert {chunk.id: chunk.text for chunk in index.chunks()}["apt#"] == "apt removes things"
+    index.delete(["apt#", "never-there#"])
+    assert index.ids() == sorted(set(TEXTS) - {"apt#"})
+
+
+def test_a_question_without_words_still_searches_by_meaning(index):
+    found = index.search(dense("debian"), SparseVector([], []), limit=5, prefetch=5, rrf_k=2)
+    assert len(found) == 5
+
+
+def test_both_stores_rank_alike(tmp_path):
+    points = [point(chunk_id, text) for chunk_id, text in TEXTS.items()]
+    edge = create_edge(tmp_path / "edge", 26)
+    server = create_collection(QdrantClient(":memory:"), "alike", 26)
+    edge.upsert(points)
+    server.upsert(points)
+    for question in ("debian packages", "login shell of a user", "fedora", "nothing of the kind"):
+        ours, theirs = search(edge, question, 5), search(server, question, 5)
+        assert [hit.chunk.id for hit in ours] == [hit.chunk.id for hit in theirs]
+        assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs])
+    edge.close()
+    server.close()
+
+
+def test_edge_survives_closing_and_reading_leaves_its_files_alone(tmp_path):
+    folder = tmp_path / "edge"
+    made = create_edge(folder, 26)
+    made.upsert([point(chunk_id, text) for chunk_id, text in TEXTS.items()])
+    before = search(made, "debian packages")
+    made.close()
+    digest = digest_folder(folder)
+    again = open_edge(folder)
+    assert search(again, "debian packages") == before
+    again.close()
+    assert digest_folder(folder) == digest
+
+
+def test_another_process_may_read_the_edge_index_at_the_same_time(tmp_path):
+    made = create_edge(tmp_path / "edge", 26)
+    made.upsert([point("apt#", TEXTS["apt#"])])
+    made.close()
+    held = open_edge(tmp_path / "edge")
+    script = (
+        "import sys, pathlib; from stepladder.knowledge.edge import open_edge;"
+        "print(open_edge(pathlib.Path(sys.argv[1])).ids())"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "edge")], capture_output=True, text=True, check=True
+    )
+    assert other.stdout.strip() == "['apt#']"
+    held.close()
+
+
+def test_a_missing_index_is_named(tmp_path):
+    with pytest.raises(StepladderError, match="cannot open the index") as caught:
+        open_edge(tmp_path / "nothing")
+    assert "dvc repro" in caught.value.remedy
+    with pytest.raises(StepladderError, match="no such collection"):
+        open_collection(QdrantClient(":memory:"), "nothing")
+
+
+def test_edge_refuses_a_folder_in_use(tmp_path):
+    create_edge(tmp_path / "edge", 26).close()
+    with pytest.raises(StepladderError, match="cannot create the index"):
+        create_edge(tmp_path / "edge", 26)
+
+
+def test_publish_switches_the_alias_to_a_new_version():
+    client = QdrantClient(":memory:")
+    create_collection(client, "task-1", 26).upsert([point("apt#", TEXTS["apt#"])])
+    create_collection(client, "task-2", 26).upsert([point("dnf#", TEXTS["dnf#"])])
+    publish(client, "task", "task-1")
+    assert open_collection(client, "task").ids() == ["apt#"]
+    publish(client, "task", "task-2")
+    assert open_collection(client, "task").ids() == ["dnf#"]
+
+
+def test_an_unreachable_server_says_so():
+    client = QdrantClient(url="http://127.0.0.1:9", check_compatibility=False, timeout=2)
+    with pytest.raises(StepladderError, match="Qdrant server") as caught:
+        open_collection(client, "task")
+    assert "QDRANT_URL" in caught.value.remedy

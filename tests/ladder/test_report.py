@@ -1,0 +1,176 @@
+"""The report: whole, offline, honest about the verdict's numbers, and safe with hostile text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepladder.evaluation.records import RungOutcomes
+from stepladder.ladder.form import Verdict
+from stepladder.ladder.report import MOST_CASES, failing_cases, render_report, write_report
+from stepladder.ladder.verdict import Evidence, decide
+
+Ladder = Callable[..., dict[str, RungOutcomes]]
+MakeEvidence = Callable[..., Evidence]
+
+LOSSES = [3.0, 2.0, 1.4, 1.0, 0.8, 0.7]
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)> & "quoted" {{ 7 * 7 }}'
+
+
+class Page(HTMLParser):
+    """Collects tags, text and values, and fails on tags that do not match."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+MakeReport = Callable[..., tuple[Verdict, str, Page]]
+
+
+@pytest.fixture
+def report(ladder: Ladder, evidence_of: MakeEvidence) -> MakeReport:
+    """Evidence, verdict and page of a ladder; some of the evidence may be replaced."""
+
+    def build(
+        outcomes: dict[str, RungOutcomes] | None = None, losses: Sequence[float] | None = LOSSES, **more: Any
+    ) -> tuple[Verdict, str, Page]:
+        evidence = evidence_of(outcomes or ladder(), **more)
+        verdict = decide(evidence)
+        html = render_report(verdict, evidence.summaries, evidence.outcomes, losses)
+        return verdict, html, Page(html)
+
+    return build
+
+
+def test_it_is_well_formed_and_leads_with_the_verdict(report: MakeReport) -> None:
+    verdict, _, page = report()
+    assert page.open == []
+    assert verdict.sentence in page.text
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_it_loads_nothing(report: MakeReport) -> None:
+    _, html, page = report()
+    assert "http" not in html
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
+    assert not re.search(r"@import|url\((?!#)", html)
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href"):
+            assert attributes.get(name, "#").startswith("#")
+
+
+def test_its_numbers_are_the_verdicts(report: MakeReport) -> None:
+    verdict, _, page = report()
+    shown = {float(attributes["value"]) for attributes in page.all("data")}
+    for judged in verdict.rungs.values():
+        assert {judged.score, judged.lower_bound, judged.cost_per_1000, judged.latency_p95_ms} <= shown
+        assert f"{judged.score:.2f} {judged.interval[0]:.2f} to {judged.interval[1]:.2f}" in page.text
+    for pair in verdict.comparisons:
+        assert {pair.difference, pair.p} <= shown
+    for digest in verdict.digests.values():
+        assert digest in page.text
+
+
+def test_a_screen_reader_is_told_what_figures_and_tables_hold(report: MakeReport) -> None:
+    _, html, page = report()
+    figures = page.all("svg")
+    assert len(figures) == 3
+    assert all(figure["role"] == "img" and figure["aria-label"] for figure in figures)
+    assert "lora+rag scores 0.83" in figures[0]["aria-label"]
+    assert html.count("<caption>") == html.count("<table>")
+    assert all(attributes.get("scope") in ("row", "col") for attributes in page.all("th"))
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_hostile_text_is_shown_not_run(report: MakeReport, ladder: Ladder) -> None:
+    outcomes = ladder()
+    for rung, one in outcomes.items():
+        rows = [
+            row.model_copy(
+                update={
+                    "input": HOSTILE,
+                    "reference": {"fix": HOSTILE},
+                    "slice": "odd." + HOSTILE,
+                    "retrieved": [HOSTILE],
+                    "response": row.response.model_copy(update={"text": HOSTILE}),
+                }
+            )
+            for row in one.outcomes
+        ]
+        outcomes[rung] = one.model_copy(update={"outcomes": rows, "variant": HOSTILE})
+    _, _, page = report(
+        outcomes, sizes={HOSTILE: HOSTILE}, digests={HOSTILE: HOSTILE}, gaps={"<script>": 1.0}
+    )
+    assert not page.all("script")
+    assert not page.all("img")
+    assert HOSTILE in page.text
+
+
+def test_failing_cases_lead_with_those_on_which_the_rungs_differ(ladder: Ladder) -> None:
+    outcomes = ladder()
+    cases = failing_cases(outcomes, list(outcomes))
+    assert len(cases) == MOST_CASES
+    spreads = [len({outcome.score for outcome in case.by_rung.values()}) for case in cases]
+    assert spreads[0] == 2
+    assert spreads == sorted(spreads, reverse=True)
+    assert all(any(outcome.score < 1 for outcome in case.by_rung.values()) for case in cases)
+
+
+def test_every_rungs_answer_and_sources_stand_beside_the_reference(report: MakeReport) -> None:
+    _, _, page = report()
+    assert len(page.all("details")) == MOST_CASES
+    assert "The default is value 1." in page.text
+    assert "ansible.builtin.module_00#options/option_1" in page.text
+
+
+def test_no_training_no_documents_no_gaps_leave_no_empty_sections(report: MakeReport, ladder: Ladder) -> None:
+    outcomes = ladder({"prompt": 1.0, "rag": None, "lora": None, "lora+rag": None})
+    _, _, page = report(outcomes, losses=None, retrieval={}, gaps={}, forgetting=None, sizes={}, digests={})
+    assert len(page.all("svg")) == 1
+    assert "Retrieval" not in page.text
+    assert "Training loss" not in page.text
+    assert "Every rung answers every case rightly." in page.text
+
+
+def test_a_rung_without_an_interval_is_drawn(report: MakeReport, ladder: Ladder) -> None:
+    _, _, page = report(ladder(clusters=1, size=20))
+    assert "no interval" in page.text
+
+
+def test_the_same_inputs_write_the_same_bytes(
+    ladder: Ladder, evidence_of: MakeEvidence, tmp_path: Path
+) -> None:
+    evidence = evidence_of(ladder())
+    verdict = decide(evidence)
+    for name in ("one.html", "two.html"):
+        write_report(verdict, evidence.summaries, evidence.outcomes, LOSSES, tmp_path / name)
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()

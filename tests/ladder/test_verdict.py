@@ -1,0 +1,202 @@
+"""The rule of the verdict, on synthetic ladders built so that the right decision is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+
+from stepladder.errors import StepladderError
+from stepladder.evaluation.records import RungOutcomes
+from stepladder.ladder.form import Verdict, schema
+from stepladder.ladder.verdict import Evidence, decide
+from stepladder.tasks import Bars, TaskSpec
+
+Ladder = Callable[..., dict[str, RungOutcomes]]
+MakeEvidence = Callable[..., Evidence]
+
+
+def with_bars(spec: TaskSpec, **bars: float) -> TaskSpec:
+    return spec.model_copy(update={"bars": Bars(**{"score": spec.bars.score, **bars})})
+
+
+def test_the_only_rung_that_holds_the_bar_is_promoted(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    verdict = decide(evidence_of(ladder()))
+    assert (verdict.decision, verdict.rung) == ("promote", "lora+rag")
+    assert [rung for rung, judged in verdict.rungs.items() if judged.eligible] == ["lora+rag"]
+    assert verdict.sentence.startswith("Promote lora+rag: it scores 0.83 (95% interval 0.77 to 0.88)")
+
+
+def test_rungs_stand_in_order_of_cost(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    costs = [judged.cost_per_1000 for judged in decide(evidence_of(ladder())).rungs.values()]
+    assert costs == sorted(costs)
+
+
+def test_the_cheaper_of_two_rungs_that_are_as_good_wins(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    verdict = decide(evidence_of(ladder({"rag": 0.82})))
+    assert verdict.rungs["lora+rag"].score > verdict.rungs["rag"].score
+    assert (verdict.decision, verdict.rung) == ("promote", "rag")
+    assert "cheaper than the best, lora+rag" in verdict.sentence
+
+
+def test_a_cheaper_eligible_rung_that_is_worse_by_more_than_the_margin_loses(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    verdict = decide(evidence_of(ladder({"rag": 0.79, "lora+rag": 0.95})))
+    assert verdict.rungs["rag"].eligible
+    assert verdict.rung == "lora+rag"
+    assert "no cheaper rung is shown to be within 0.05 of it" in verdict.sentence
+
+
+def test_a_score_above_the_bar_is_not_enough_without_its_bound(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    verdict = decide(evidence_of(ladder({"lora+rag": 0.72})))
+    judged = verdict.rungs["lora+rag"]
+    assert judged.score > verdict.bar > judged.lower_bound
+    assert (verdict.decision, verdict.rung) == ("inconclusive", None)
+    assert verdict.cases_needed == judged.cases_needed
+    assert verdict.cases_needed > judged.n
+    assert f"about {verdict.cases_needed:,} cases" in verdict.sentence
+
+
+def test_with_as_many_cases_as_it_asked_for_the_verdict_is_settled(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    asked = decide(evidence_of(ladder({"lora+rag": 0.74}))).cases_needed
+    verdict = decide(evidence_of(ladder({"lora+rag": 0.74}, clusters=asked // 3 + 1)))
+    assert verdict.decision == "promote"
+
+
+def test_no_rung_that_can_reach_the_bar_says_what_helps(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    verdict = decide(evidence_of(ladder({"lora+rag": 0.5})))
+    assert (verdict.decision, verdict.rung) == ("none", None)
+    assert (
+        "below the bar of 0.70; in 31% of the failing cases" in verdict.sentence
+    )  # rag ran: knowledge is last
+    assert verdict.advice[-1].startswith("in 51% of the failing cases what is missing is knowledge")
+
+
+def test_an_adapter_that_forgets_is_not_eligible(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    verdict = decide(evidence_of(ladder(), forgetting=0.2))
+    assert verdict.decision == "none"
+    assert "rises by 20.0%, more than 10.0%" in verdict.rungs["lora+rag"].reasons[1]
+    assert "breaks a guardrail" in verdict.sentence
+
+
+def test_forgetting_that_was_not_measured_does_not_pass(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    assert not decide(evidence_of(ladder(), forgetting=None)).rungs["lora+rag"].eligible
+
+
+def test_a_rung_too_slow_for_the_task_is_not_eligible(
+    ladder: Ladder, evidence_of: MakeEvidence, spec: TaskSpec
+) -> None:
+    verdict = decide(evidence_of(ladder(), spec=with_bars(spec, latency_p95_ms=1500)))
+    assert verdict.decision == "none"
+    assert "too slow" in verdict.rungs["lora+rag"].reasons[1]
+
+
+def test_the_champion_stays_when_it_wins_again(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    outcomes = ladder()
+    verdict = decide(evidence_of(outcomes, champion=outcomes["lora+rag"]))
+    assert (verdict.decision, verdict.rung, verdict.champion) == ("keep", "lora+rag", "lora+rag")
+    assert verdict.comparisons[-1].b == "champion"
+
+
+def test_a_worse_champion_is_replaced(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    outcomes = ladder()
+    assert decide(evidence_of(outcomes, champion=outcomes["rag"])).decision == "promote"
+
+
+def test_a_champion_that_is_as_good_and_dearer_is_replaced(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    outcomes = ladder({"rag": 0.82})
+    verdict = decide(evidence_of(outcomes, champion=outcomes["lora+rag"]))
+    assert (verdict.decision, verdict.rung) == ("promote", "rag")
+
+
+def test_comparisons_are_each_step_and_each_with_the_best_once(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    verdict = decide(evidence_of(ladder()))
+    assert [(pair.a, pair.b) for pair in verdict.comparisons] == [
+        ("lora", "prompt"),
+        ("rag", "lora"),
+        ("lora+rag", "rag"),
+        ("lora+rag", "prompt"),
+        ("lora+rag", "lora"),
+    ]
+    gain = verdict.comparisons[2]
+    assert gain.difference == pytest.approx(0.83 - 0.54, abs=0.005)
+    assert gain.interval[0] > 0
+    assert gain.p < 0.01
+
+
+def test_skipped_rungs_are_named_and_the_rest_judged(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    skipped = {"lora": "rag meets the bar", "lora+rag": "rag meets the bar"}
+    outcomes = ladder({"rag": 0.85, "lora": None, "lora+rag": None})
+    verdict = decide(evidence_of(outcomes, skipped=skipped, forgetting=None))
+    assert (verdict.rung, verdict.skipped) == ("rag", skipped)
+
+
+def test_counted_issues_are_judged_by_micro_f1(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    verdict = decide(evidence_of(ladder(counted=True)))
+    assert verdict.rungs["lora+rag"].statistic == "micro-f1"
+    assert verdict.rungs["lora+rag"].score == pytest.approx(2 * 0.83 / 1.83, abs=0.01)
+
+
+def test_one_cluster_is_inconclusive_not_a_crash(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    verdict = decide(evidence_of(ladder(clusters=1, size=40)))
+    assert verdict.decision == "inconclusive"
+    assert verdict.rungs["lora+rag"].interval is None
+    assert "no interval" in verdict.sentence
+
+
+def test_the_same_evidence_gives_the_same_bytes_in_any_order_of_cases(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    outcomes = ladder()
+    turned = {
+        rung: one.model_copy(update={"outcomes": one.outcomes[::-1]})
+        for rung, one in reversed(outcomes.items())
+    }
+    assert decide(evidence_of(turned)).model_dump_json() == decide(evidence_of(outcomes)).model_dump_json()
+
+
+def test_missing_parts_are_refused(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    with pytest.raises(StepladderError, match="no rung was evaluated"):
+        decide(evidence_of({}))
+    with pytest.raises(StepladderError, match="rag has no cost"):
+        decide(
+            evidence_of(ladder(), costs=evidence_of({k: v for k, v in ladder().items() if k != "rag"}).costs)
+        )
+
+
+def test_rungs_asked_different_cases_are_refused(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    outcomes = {**ladder(), "rag": ladder(clusters=59)["rag"]}
+    with pytest.raises(StepladderError, match="same cases"):
+        decide(evidence_of(outcomes))
+
+
+def committed_schema() -> dict[str, Any]:
+    return json.loads(files("stepladder.ladder").joinpath("verdict.schema.json").read_text(encoding="utf-8"))
+
+
+def test_the_committed_schema_is_the_models() -> None:
+    assert committed_schema() == schema(), (
+        "write stepladder.ladder.form.schema() to verdict.schema.json again"
+    )
+
+
+@pytest.mark.parametrize("scores", [{}, {"lora+rag": 0.72}, {"lora+rag": 0.5}])
+def test_a_written_verdict_fits_the_schema_and_reads_back(
+    ladder: Ladder, evidence_of: MakeEvidence, scores: dict[str, float]
+) -> None:
+    verdict = decide(evidence_of(ladder(scores)))
+    written = json.loads(verdict.model_dump_json())
+    jsonschema.Draft202012Validator.check_schema(committed_schema())
+    jsonschema.Draft202012Validator(committed_schema()).validate(written)
+    assert Verdict.model_validate(written) == verdict

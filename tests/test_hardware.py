@@ -1,0 +1,25 @@
+"""The number format follows the processor."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stepladder.hardware import device, preferred_dtype
+
+
+@pytest.mark.parametrize(
+    ("cuda", "amx", "avx512_bf16", "expected"),
+    [
+        (False, False, False, "float32"),
+        (False, True, False, "bfloat16"),
+        (False, False, True, "bfloat16"),
+        (True, False, False, "bfloat16"),
+    ],
+)
+def test_bfloat16_only_where_it_is_native(monkeypatch, cuda, amx, avx512_bf16, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    assert preferred_dtype() == expected
+    assert device() == ("cuda" if cuda else "cpu")

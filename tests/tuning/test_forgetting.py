@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from stepladder.tuning.forgetting import GeneralItem, forgetting, general_items, perplexity
+
+ITEM = GeneralItem(question="Which state?", answer="present")
+
+
+def test_the_items_are_forty_and_no_question_comes_twice() -> None:
+    questions = [item.question for item in general_items()]
+    assert len(questions) == len(set(questions)) == 40
+
+
+def test_a_random_model_is_about_as_unsure_as_its_vocabulary_is_large(tiny_llama: Path) -> None:
+    from transformers import AutoTokenizer
+
+    size = len(AutoTokenizer.from_pretrained(tiny_llama))
+    assert perplexity(tiny_llama, general_items()[:3]) == pytest.approx(size, rel=0.3)
+
+
+def test_perplexity_is_that_of_the_answer_alone(tiny_llama: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": ITEM.question}], add_generation_prompt=True, tokenize=False
+    )
+    start, whole = (
+        len(tokenizer(prompt)["input_ids"]),
+        tokenizer(prompt + ITEM.answer + "<|im_end|>")["input_ids"],
+    )
+    with torch.inference_mode():
+        shares = torch.log_softmax(model(torch.tensor([whole])).logits[0], dim=-1)
+    loss = -sum(shares[place - 1, whole[place]].item() for place in range(start, len(whole)))
+    assert perplexity(tiny_llama, [ITEM]) == pytest.approx(math.exp(loss / (len(whole) - start)), rel=1e-4)
+
+
+def test_a_model_forgets_nothing_beside_itself(tiny_llama: Path) -> None:
+    lost = forgetting(tiny_llama, tiny_llama, [ITEM])
+    assert lost.relative_rise == 0
+    assert lost.before == lost.after
+    assert lost.items == 1

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepladder.errors import StepladderError
+from stepladder.knowledge.chunk import Chunk
+from stepladder.tasks import Example
+from stepladder.tuning.rows import TrainingRow, contexts_for_training, fit_budget, load_tokenizer, tokenise
+
+
+def chunk(name: str) -> Chunk:
+    return Chunk(id=f"{name}#", page=name, heading=(), text=name)
+
+
+def example(name: str, answerable: bool = True) -> Example:
+    return Example.model_validate(
+        {"id": name, "prompt": f"ask {name}", "completion": "x", "answerable": answerable}
+    )
+
+
+def test_the_prompt_ends_where_the_assistant_begins_and_the_answer_with_its_end_of_turn(
+    tiny_llama: Path,
+) -> None:
+    tokenizer = load_tokenizer(tiny_llama)
+    row = tokenise(tokenizer, [{"role": "user", "content": "Which state?"}], "present", "e1")
+    assert (
+        tokenizer.decode(row.prompt_ids)
+        == "<|im_start|>user\nWhich state?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert tokenizer.decode(row.answer_ids) == "present<|im_end|>"
+    assert row.answer_ids[-1] == tokenizer.eos_token_id
+    assert row.example_id == "e1"
+
+
+def test_a_base_model_without_chat_template_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_llama)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(StepladderError, match="instruction-tuned"):
+        load_tokenizer(tmp_path)
+
+
+lengths = st.lists(st.integers(1, 30), max_size=30)
+
+
+@given(lengths, st.integers(1, 300), st.integers(1, 30), st.integers(1, 3))
+def test_the_budget_holds_and_every_row_is_accounted_for(
+    sizes: list[int], budget: int, longest: int, epochs: int
+) -> None:
+    rows = [TrainingRow([0] * size, [0], str(number)) for number, size in enumerate(sizes)]
+    kept, dropped = fit_budget(rows, budget, longest, epochs, seed=0)
+    assert sum(row.tokens for row in kept) * epochs <= budget
+    assert all(row.tokens <= longest for row in kept)
+    assert dropped["too_long"] == sum(row.tokens > longest for row in rows)
+    assert len(kept) + sum(dropped.values()) == len(rows)
+
+
+def test_which_rows_are_kept_depends_on_the_seed_alone() -> None:
+    rows = [TrainingRow([0], [0], str(number)) for number in range(20)]
+    picks = [[row.example_id for row in fit_budget(rows, 10, 9, 1, seed)[0]] for seed in (0, 0, 1)]
+    assert picks[0] == picks[1] != picks[2]
+
+
+FOUND = [chunk("a"), chunk("b"), chunk("c")]
+
+
+def test_found_gold_stays_at_its_rank() -> None:
+    (context,) = contexts_for_training([example("1")], [FOUND], [[chunk("b")]], 0.0, seed=0)
+    assert context.chunks == FOUND
+    assert context.answerable
+
+
+def test_missed_gold_takes_the_last_ones_place_at_any_rank() -> None:
+    examples = [example(str(number)) for number in range(60)]
+    contexts = contexts_for_training(examples, [FOUND] * 60, [[chunk("gold")]] * 60, 1.0, seed=0)
+    ranks = {[c.id for c in context.chunks].index("gold#") for context in contexts}
+    assert ranks == {0, 1, 2}
+    for context in contexts:
+        assert context.answerable
+        assert [c for c in context.chunks if c.id != "gold#"] == FOUND[:2]
+
+
+def test_missed_gold_left_out_makes_an_example_of_abstaining() -> None:
+    (context,) = contexts_for_training([example("1")], [FOUND], [[chunk("gold")]], 0.0, seed=0)
+    assert context.chunks == FOUND
+    assert not context.answerable
+
+
+def test_the_gold_rate_is_how_often_gold_is_put_in() -> None:
+    examples = [example(str(number)) for number in range(400)]
+    contexts = contexts_for_training(examples, [FOUND] * 400, [[chunk("gold")]] * 400, 0.5, seed=0)
+    assert 160 < sum(context.answerable for context in contexts) < 240
+
+
+def test_unanswerable_examples_keep_what_was_retrieved() -> None:
+    (context,) = contexts_for_training([example("1", answerable=False)], [FOUND], [[]], 1.0, seed=0)
+    assert context.chunks == FOUND
+    assert not context.answerable
+
+
+def test_gold_is_given_where_nothing_was_retrieved() -> None:
+    (context,) = contexts_for_training([example("1")], [[]], [[chunk("gold")]], 1.0, seed=0)
+    assert [c.id for c in context.chunks] == ["gold#"]

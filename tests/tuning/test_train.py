@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stepladder.errors import StepladderError
+from stepladder.settings import Tuning
+from stepladder.tuning.rows import TrainingRow
+from stepladder.tuning.train import Step, schedule, train
+
+TUNING = Tuning(rank=4, alpha=8, learning_rate=0.05, epochs=3, batch_size=4, bucket=8, checkpoint_every=2)
+ROWS = [TrainingRow([5, 6, 20 + number], [40, 1], str(number)) for number in range(10)]
+
+
+class KilledError(Exception):
+    pass
+
+
+def ignore(step: Step) -> None:
+    pass
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def test_it_learns_and_says_how_far_it_is(tiny_llama: Path, tmp_path: Path) -> None:
+    steps: list[Step] = []
+    tuning = TUNING.model_copy(update={"epochs": 10})
+    result = train(tiny_llama, ROWS, tuning, 0, tmp_path, steps.append)
+    assert result.steps == len(result.losses) == 30
+    assert result.tokens == 10 * 50 == steps[-1].tokens
+    assert result.final_loss == pytest.approx(sum(result.losses[-3:]) / 3)
+    assert result.final_loss < 0.5 * result.losses[0]
+    assert [step.number for step in steps] == list(range(1, 31))
+    assert result.resumed_from is None
+    assert result.tokens_per_s == pytest.approx(result.tokens / result.seconds)
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["peft_type"]) == (4, 8, "LORA")
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
+    tiny_llama: Path, tmp_path: Path, dropout: float
+) -> None:
+    tuning = TUNING.model_copy(update={"dropout": dropout})
+
+    def kill_at_five(step: Step) -> None:
+        if step.number == 5:
+            raise KilledError
+
+    whole = train(tiny_llama, ROWS, tuning, 0, tmp_path / "whole", ignore)
+    with pytest.raises(KilledError):
+        train(tiny_llama, ROWS, tuning, 0, tmp_path / "cut", kill_at_five)
+    rest = train(tiny_llama, ROWS, tuning, 0, tmp_path / "cut", ignore)
+    assert rest.resumed_from == 4
+    assert rest.losses == whole.losses
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_another_run_is_not_used(tiny_llama: Path, tmp_path: Path) -> None:
+    train(tiny_llama, ROWS, TUNING, 0, tmp_path, ignore)
+    again = train(tiny_llama, ROWS, TUNING, 0, tmp_path, ignore)
+    assert again.resumed_from == again.steps
+    assert train(tiny_llama, ROWS, TUNING, 1, tmp_path, ignore).resumed_from is None
+    assert train(tiny_llama, ROWS[1:], TUNING, 1, tmp_path, ignore).resumed_from is None
+
+
+def test_checkpoints_hold_no_pickles(tiny_llama: Path, tmp_path: Path) -> None:
+    train(tiny_llama, ROWS, TUNING, 0, tmp_path, ignore)
+    assert {path.name for path in (tmp_path / "checkpoint").iterdir()} == {"state.json", "state.safetensors"}
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_llama: Path, tmp_path: Path) -> None:
+    wild = TUNING.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(StepladderError, match="loss became"):
+        train(tiny_llama, ROWS, wild, 0, tmp_path, ignore)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_no_rows_is_an_error(tiny_llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(StepladderError, match="train_tokens"):
+        train(tiny_llama, [], TUNING, 0, tmp_path, ignore)
+
+
+def test_the_learning_rate_rises_then_falls_to_nearly_nothing() -> None:
+    shares = [schedule(number, 100) for number in range(1, 101)]
+    assert shares[:5] == sorted(shares[:5])
+    assert shares[4] == 1.0
+    assert shares[5:] == sorted(shares[5:], reverse=True)
+    assert 0 < shares[-1] < 0.01
+    assert schedule(1, 1) == 1.0
