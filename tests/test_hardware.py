@@ -17,7 +17,9 @@ from stepladder.hardware import device, preferred_dtype
         (True, False, False, "bfloat16"),
     ],
 )
-def test_bfloat16_only_where_it_is_native(monkeypatch, cuda, amx, avx512_bf16, expected):
+def test_bfloat16_only_where_it_is_native(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, amx: bool, avx512_bf16: bool, expected: str
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)

@@ -75,8 +75,3 @@ def as_cases(examples: Sequence[Example], scorer: str) -> list[Case]:
         )
         for example in examples
     ]
-
-
-def mean_score(outcomes: RungOutcomes) -> float:
-    """Mean of the per-case scores."""
-    return sum(outcome.score for outcome in outcomes.outcomes) / len(outcomes.outcomes)

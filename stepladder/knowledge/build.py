@@ -11,7 +11,7 @@ from stepladder.errors import StepladderError
 from stepladder.files import digest_value, write_json
 from stepladder.knowledge import server, sparse
 from stepladder.knowledge.chunk import Chunk, chunk_page
-from stepladder.knowledge.edge import create_edge
+from stepladder.knowledge.edge import create_edge, seal_edge
 from stepladder.knowledge.embed import Embedder, Progress, Vectors, encode_cached
 from stepladder.knowledge.index import IndexedChunk
 from stepladder.knowledge.manifest import EmbedderRecord, Manifest, Parameters, Timings
@@ -125,6 +125,7 @@ def _write(points: Sequence[IndexedChunk], store: str, folder: Path, name: str) 
             shard.optimize()
         finally:
             shard.close()
+        seal_edge(folder / "edge")
         return None
     remote = server.create_collection(server.connect(store), name, dimension)
     try:

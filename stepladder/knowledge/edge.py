@@ -145,6 +145,17 @@ def open_edge(folder: Path) -> EdgeIndex:
         ) from error
 
 
+def seal_edge(folder: Path) -> None:
+    """Open and close a fresh index once: the first opening still tidies its files, later ones read only.
+
+    So readers, also several at once, leave the files and their digest as they are.
+
+    Raises:
+        StepladderError: it does not open.
+    """
+    open_edge(folder).close()
+
+
 def _sparse(vector: SparseVector) -> Any:
     import qdrant_edge as edge
 

@@ -9,6 +9,7 @@ from stepladder.data.prepare import Prepared, load_prepared
 from stepladder.evaluation.evaluate import as_cases
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.respond import responding
+from stepladder.evaluation.summary import summarise
 from stepladder.evaluation.variants import Choice, choose, variants
 from stepladder.files import writing
 from stepladder.ladder.diagnose import PASS
@@ -58,7 +59,12 @@ def _choose(workspace: Workspace, assistant: Assistant, rung: Rung, rows: Prepar
     shots = rows.few_shot[: workspace.settings.evaluation.few_shot]
     plans = variants(rung, spec, shots, workspace.settings.size.context_tokens)
     dev = as_cases(rows.dev, spec.scorer)
-    return choose(plans, lambda plan: assistant.answer(plan, dev, "dev"))
+
+    def score(plan: Plan) -> float:
+        outcomes = assistant.answer(plan, dev, "dev")
+        return summarise(outcomes, workspace.settings.evaluation, workspace.settings.seed).score
+
+    return choose(plans, score, len(dev))
 
 
 def _probe_gold(assistant: Assistant, plan: Plan, rag: RungOutcomes, cases: list[Case]) -> RungOutcomes:

@@ -136,8 +136,7 @@ def _block(
     rows = []
     for example, context in zip(block, chosen, strict=True):
         request, _ = compose(task, plan, example.input, context.chunks, contexts.count_tokens)
-        told = context.answerable or task.spec.abstention is None
-        answer = example.output if told else task.spec.abstention
+        answer = example.output if context.answerable else task.spec.abstention or example.output
         rows.append(tokenise(tokenizer, request.messages, answer, example.id))
     return rows
 

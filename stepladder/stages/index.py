@@ -2,12 +2,13 @@
 
 from stepladder.console import progress, say
 from stepladder.data.prepare import load_prepared
-from stepladder.evaluation.retrieval import headline, retrieval_metrics
+from stepladder.evaluation.retrieval import retrieval_metrics
 from stepladder.files import write_json, writing
 from stepladder.knowledge.build import build_index
 from stepladder.knowledge.embed import load_embedder
 from stepladder.knowledge.retrieve import open_retriever
-from stepladder.stages.workspace import Workspace, save
+from stepladder.stages.rungs import retrieval_headline
+from stepladder.stages.workspace import Workspace
 from stepladder.tasks import Task
 
 _DEPTH = 10
@@ -57,6 +58,7 @@ def _measure(workspace: Workspace, task: Task) -> None:
         resamples=settings.evaluation.resamples,
         seed=settings.seed,
     )
-    save(workspace.retrieval_metrics(task.name), metrics)
-    found_at = ", ".join(f"{name} {value.estimate:.2f}" for name, value in headline(metrics).items())
-    say(f"retrieval {task.name}: {found_at} over {metrics.n} answerable cases")
+    write_json(workspace.retrieval_metrics(task.name), metrics.model_dump(mode="json") if metrics else None)
+    measured = retrieval_headline(workspace, task.name)
+    found_at = ", ".join(f"{label} {value.estimate:.2f}" for label, value in measured.items())
+    say(f"retrieval {task.name}: {found_at or 'no case names evidence'}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from stepladder.evaluation.records import RungOutcomes
+from stepladder.evaluation.retrieval import RetrievalMetrics
+from stepladder.evaluation.statistics import Interval
 from stepladder.evaluation.variants import Choice
 from stepladder.files import read_json
 from stepladder.prompting.compose import Plan
@@ -39,6 +41,30 @@ def adapter_record(workspace: Workspace, name: str) -> TrainingRecord | None:
     """The adapter's training record, or None where none was trained."""
     path = workspace.tuned(name) / "training.json"
     return load(TrainingRecord, path) if path.is_file() else None
+
+
+def retrieval_headline(workspace: Workspace, name: str) -> dict[str, Interval]:
+    """Recall, MRR and nDCG over all cases, with their intervals; empty for a task without evidence."""
+    saved = read_json(workspace.retrieval_metrics(name))
+    if saved is None:
+        return {}
+    scores = RetrievalMetrics.model_validate(saved).overall
+    named = {
+        **{f"recall@{k}": value for k, value in scores.recall.items()},
+        "MRR": scores.mrr,
+        **{f"nDCG@{k}": value for k, value in scores.ndcg.items() if k > 1},
+    }
+    confidence = workspace.settings.evaluation.confidence
+    return {
+        label: Interval(
+            estimate=one.value,
+            low=one.interval[0],
+            high=one.interval[1],
+            confidence=confidence,
+            method="cluster bootstrap",
+        )
+        for label, one in named.items()
+    }
 
 
 def index_version(workspace: Workspace, name: str) -> str | None:

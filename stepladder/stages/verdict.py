@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from stepladder.console import say
 from stepladder.evaluation.cost import RungCost, rung_cost
-from stepladder.evaluation.retrieval import RetrievalMetrics, headline
-from stepladder.evaluation.statistics import Interval
 from stepladder.evaluation.summary import RungSummary, summarise
 from stepladder.knowledge.manifest import read_manifest
 from stepladder.ladder.diagnose import Diagnosis
 from stepladder.ladder.verdict import Evidence, decide
 from stepladder.models import model_digest
-from stepladder.stages.rungs import adapter_record, all_outcomes, index_version, skipped_rungs
+from stepladder.stages.rungs import (
+    adapter_record,
+    all_outcomes,
+    index_version,
+    retrieval_headline,
+    skipped_rungs,
+)
 from stepladder.stages.workspace import Workspace, load, save
 
 
@@ -22,6 +26,7 @@ def run(workspace: Workspace, name: str) -> None:
     outcomes = all_outcomes(workspace, name)
     summaries = {rung: summarise(one, settings.evaluation, settings.seed) for rung, one in outcomes.items()}
     record = adapter_record(workspace, name)
+    diagnosis = load(Diagnosis, workspace.diagnosis(name))
     verdict = decide(
         Evidence(
             task=name,
@@ -31,9 +36,9 @@ def run(workspace: Workspace, name: str) -> None:
             costs={rung: _cost(workspace, name, summary) for rung, summary in summaries.items()},
             evaluation=settings.evaluation,
             seed=settings.seed,
-            gaps={**load(Diagnosis, workspace.diagnosis(name)).gaps},
+            gaps={str(cause): share for cause, share in diagnosis.gaps.items()},
             forgetting=record.forgetting.relative_rise if record else None,
-            retrieval=_retrieval(workspace, name),
+            retrieval=retrieval_headline(workspace, name),
             skipped=skipped_rungs(workspace, name),
             sizes=_sizes(workspace, name),
             digests=_digests(workspace, name),
@@ -54,12 +59,6 @@ def _cost(workspace: Workspace, name: str, summary: RungSummary) -> RungCost:
         training_seconds=record.result.seconds if record else None,
         index_seconds=manifest.timings.embed_s + manifest.timings.index_s if manifest else None,
     )
-
-
-def _retrieval(workspace: Workspace, name: str) -> dict[str, Interval]:
-    if not workspace.task(name).has_knowledge:
-        return {}
-    return headline(load(RetrievalMetrics, workspace.retrieval_metrics(name)))
 
 
 def _sizes(workspace: Workspace, name: str) -> dict[str, object]:

@@ -22,7 +22,7 @@ def case(number: int, evidence: list[str], *, slice_: str = "all", cluster: str 
     )
 
 
-def test_values_by_hand():
+def test_values_by_hand() -> None:
     cases = [case(0, ["a#x"]), case(1, ["b#x"]), case(2, ["c#x"])]
     lists = [["a#x", "z#"], ["z#", "b#x"], ["z#", "y#"]]
 
@@ -37,7 +37,7 @@ def test_values_by_hand():
     assert (overall.n, overall.clusters) == (3, 3)
 
 
-def test_parts_of_a_section_count_once_and_every_evidence_counts_in_ndcg():
+def test_parts_of_a_section_count_once_and_every_evidence_counts_in_ndcg() -> None:
     assert find_ranks(["a#x"], ["a#x", "a#x~2", "a#x/deep"]) == [1]
     assert find_ranks(["a#x", "b"], ["b#any", "a#x~2", "b#other"]) == [1, 2]
     both = retrieval_metrics([case(0, ["a#x", "b"])], [["a#x", "z#", "b#y"]], ks=(3,), resamples=100)
@@ -47,21 +47,21 @@ def test_parts_of_a_section_count_once_and_every_evidence_counts_in_ndcg():
     assert both.overall.recall[3].value == 1
 
 
-def test_cases_without_evidence_are_left_out():
+def test_cases_without_evidence_are_left_out() -> None:
     metrics = retrieval_metrics([case(0, ["a"]), case(1, [])], [["a#"], ["a#"]], resamples=100)
     assert metrics is not None
     assert metrics.overall.n == 1
     assert retrieval_metrics([case(1, [])], [["a#"]], resamples=100) is None
 
 
-def test_slices_are_scored_apart():
+def test_slices_are_scored_apart() -> None:
     cases = [case(0, ["a"], slice_="easy"), case(1, ["b"], slice_="hard")]
     metrics = retrieval_metrics(cases, [["a#"], ["a#"]], ks=(1,), resamples=100)
     assert metrics is not None
     assert {name: scores.recall[1].value for name, scores in metrics.slices.items()} == {"easy": 1, "hard": 0}
 
 
-def test_clustered_cases_widen_the_interval():
+def test_clustered_cases_widen_the_interval() -> None:
     hits = [["a#"] if i % 2 else ["z#"] for i in range(40)]
     apart = retrieval_metrics([case(i, ["a"]) for i in range(40)], hits, ks=(1,), resamples=2000)
     # The same outcomes, but all hits in one half of only four clusters.
@@ -75,7 +75,7 @@ def test_clustered_cases_widen_the_interval():
     assert wide_high - wide_low > 1.5 * (high - low)
 
 
-def test_the_same_seed_gives_the_same_interval_and_json_keeps_it():
+def test_the_same_seed_gives_the_same_interval_and_json_keeps_it() -> None:
     arguments = ([case(i, ["a"]) for i in range(9)], [["a#"] if i % 3 else [] for i in range(9)])
     first = retrieval_metrics(*arguments, resamples=500, seed=3)
     assert first is not None
@@ -83,6 +83,6 @@ def test_the_same_seed_gives_the_same_interval_and_json_keeps_it():
     assert type(first).model_validate_json(first.model_dump_json()) == first
 
 
-def test_one_list_a_case_is_asked_for():
+def test_one_list_a_case_is_asked_for() -> None:
     with pytest.raises(StepladderError, match="0 lists of retrieved chunks for 1 cases"):
         retrieval_metrics([case(0, ["a"])], [])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from qdrant_client import QdrantClient
 
@@ -10,9 +13,10 @@ from stepladder.errors import StepladderError
 from stepladder.files import read_json, writing
 from stepladder.knowledge import server
 from stepladder.knowledge.build import build_index
-from stepladder.knowledge.manifest import read_manifest
+from stepladder.knowledge.manifest import Manifest, read_manifest
 from stepladder.knowledge.retrieve import open_retriever
 from stepladder.settings import Knowledge
+from tests.knowledge.conftest import WordEmbedder
 
 PAGES = {
     "apt": "# apt\n\nInstalls debian packages.\n\n## Options\n\n### state\n\nWhether the package is there.",
@@ -23,17 +27,23 @@ KNOWLEDGE = Knowledge(chunk_tokens=32, top_k=2)
 
 
 @pytest.fixture
-def cache(tmp_path):
+def cache(tmp_path: Path) -> Iterator[Cache]:
     with Cache(tmp_path / "cache.db") as opened:
         yield opened
 
 
-def build(folder, embedder, cache, pages=PAGES, knowledge=KNOWLEDGE):
+def build(
+    folder: Path,
+    embedder: WordEmbedder,
+    cache: Cache,
+    pages: dict[str, str] = PAGES,
+    knowledge: Knowledge = KNOWLEDGE,
+) -> Manifest:
     with writing(folder) as draft:
         return build_index(pages, knowledge, embedder, draft, cache, "demo")
 
 
-def test_build_then_ask(tmp_path, embedder, cache):
+def test_build_then_ask(tmp_path: Path, embedder: WordEmbedder, cache: Cache) -> None:
     manifest = build(tmp_path / "index", embedder, cache)
 
     assert (manifest.pages, manifest.chunks, manifest.timings.embedded) == (3, 5, 5)
@@ -45,7 +55,7 @@ def test_build_then_ask(tmp_path, embedder, cache):
         assert len(retriever.retrieve("packages", limit=5)) == 5
 
 
-def test_only_changed_chunks_are_embedded(tmp_path, embedder, cache):
+def test_only_changed_chunks_are_embedded(tmp_path: Path, embedder: WordEmbedder, cache: Cache) -> None:
     first = build(tmp_path / "index", embedder, cache)
     embedder.embedded.clear()
     changed = {**PAGES, "dnf": "# dnf\n\nInstalls packages on fedora and its kin."}
@@ -57,7 +67,9 @@ def test_only_changed_chunks_are_embedded(tmp_path, embedder, cache):
     assert second.version != first.version
 
 
-def test_the_same_content_gives_the_same_manifest_but_for_timings(tmp_path, embedder, cache):
+def test_the_same_content_gives_the_same_manifest_but_for_timings(
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache
+) -> None:
     build(tmp_path / "a", embedder, cache)
     build(tmp_path / "b", embedder, cache)
     one, two = (read_json(tmp_path / name / "manifest.json") for name in "ab")
@@ -66,7 +78,9 @@ def test_the_same_content_gives_the_same_manifest_but_for_timings(tmp_path, embe
     assert one == two
 
 
-def test_many_questions_come_back_in_order_and_are_embedded_once(tmp_path, embedder, cache):
+def test_many_questions_come_back_in_order_and_are_embedded_once(
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache
+) -> None:
     build(tmp_path / "index", embedder, cache)
     embedder.embedded.clear()
     with open_retriever(tmp_path / "index", KNOWLEDGE, embedder) as retriever:
@@ -76,7 +90,7 @@ def test_many_questions_come_back_in_order_and_are_embedded_once(tmp_path, embed
     assert embedder.embedded[:2] == ["fedora", "accounts"]
 
 
-def test_gold_chunks_of_evidence(tmp_path, embedder, cache):
+def test_gold_chunks_of_evidence(tmp_path: Path, embedder: WordEmbedder, cache: Cache) -> None:
     build(tmp_path / "index", embedder, cache)
     with open_retriever(tmp_path / "index", KNOWLEDGE, embedder) as retriever:
         ids = [chunk.id for chunk in retriever.chunks_for(["user", "apt#options/state"])]
@@ -86,25 +100,27 @@ def test_gold_chunks_of_evidence(tmp_path, embedder, cache):
         assert caught.value.where == "apt#options/nothing"
 
 
-def test_another_embedder_is_refused(tmp_path, embedder, cache):
+def test_another_embedder_is_refused(tmp_path: Path, embedder: WordEmbedder, cache: Cache) -> None:
     build(tmp_path / "index", embedder, cache)
     embedder.model_digest = "other"
     with pytest.raises(StepladderError, match="another embedder"):
         open_retriever(tmp_path / "index", KNOWLEDGE, embedder)
 
 
-def test_chunks_longer_than_the_embedder_reads_are_refused(tmp_path, embedder, cache):
+def test_chunks_longer_than_the_embedder_reads_are_refused(
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache
+) -> None:
     with pytest.raises(StepladderError, match="longer than the embedder reads"):
         build(tmp_path / "index", embedder, cache, knowledge=Knowledge(chunk_tokens=500))
     assert not (tmp_path / "index").exists()
 
 
-def test_pages_without_text_are_refused(tmp_path, embedder, cache):
+def test_pages_without_text_are_refused(tmp_path: Path, embedder: WordEmbedder, cache: Cache) -> None:
     with pytest.raises(StepladderError, match="holds no text"):
         build(tmp_path / "index", embedder, cache, {"empty": "\n"})
 
 
-def test_a_missing_or_wrong_manifest_is_named(tmp_path, embedder):
+def test_a_missing_or_wrong_manifest_is_named(tmp_path: Path, embedder: WordEmbedder) -> None:
     with pytest.raises(StepladderError, match="file not found"):
         open_retriever(tmp_path, KNOWLEDGE, embedder)
     (tmp_path / "manifest.json").write_text("{}")
@@ -112,7 +128,9 @@ def test_a_missing_or_wrong_manifest_is_named(tmp_path, embedder):
         open_retriever(tmp_path, KNOWLEDGE, embedder)
 
 
-def test_a_server_gets_a_collection_a_version(tmp_path, embedder, cache, monkeypatch):
+def test_a_server_gets_a_collection_a_version(
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = QdrantClient(":memory:")
     monkeypatch.setattr(client, "close", lambda: None)  # in memory, closing would forget everything
     monkeypatch.setattr(server, "connect", lambda url: client)

@@ -44,7 +44,7 @@ def words(text: str) -> int:
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
-def test_a_page_gives_a_chunk_a_section_with_its_heading_path():
+def test_a_page_gives_a_chunk_a_section_with_its_heading_path() -> None:
     chunks = chunk_page("apt", PAGE, 60, words)
 
     assert [chunk.id for chunk in chunks] == [
@@ -61,7 +61,7 @@ def test_a_page_gives_a_chunk_a_section_with_its_heading_path():
     assert state.text == "apt: packages > Options > state\nWhether it is there."
 
 
-def test_a_long_section_is_cut_between_sentences():
+def test_a_long_section_is_cut_between_sentences() -> None:
     body = "One two three four. Five six seven eight. Nine ten eleven twelve."
     chunks = chunk_page("p", f"# T\n\n{body}", 11, words)
     assert [chunk.text for chunk in chunks] == [
@@ -71,7 +71,7 @@ def test_a_long_section_is_cut_between_sentences():
     assert [chunk.id for chunk in chunks] == ["p#", "p#~2"]
 
 
-def test_a_fence_that_fits_is_not_cut_and_one_that_does_not_keeps_its_markers():
+def test_a_fence_that_fits_is_not_cut_and_one_that_does_not_keeps_its_markers() -> None:
     code = "```\na b c\n\nd e f\n```"
     chunks = chunk_page("p", f"one two three four five six seven eight nine\n\n{code}", 14, words)
     assert [chunk.text for chunk in chunks] == ["one two three four five six seven eight nine", code]
@@ -83,7 +83,7 @@ def test_a_fence_that_fits_is_not_cut_and_one_that_does_not_keeps_its_markers():
     assert re.findall(r"x\d+ = \d+", "\n".join(parts)) == re.findall(r"x\d+ = \d+", long)
 
 
-def test_a_cut_table_repeats_its_header_and_keeps_rows_whole():
+def test_a_cut_table_repeats_its_header_and_keeps_rows_whole() -> None:
     rows = [f"| name{i} | {i} |" for i in range(8)]
     chunks = chunk_page("p", "| n | v |\n|---|---|\n" + "\n".join(rows), 30, words)
     assert len(chunks) > 1
@@ -92,13 +92,13 @@ def test_a_cut_table_repeats_its_header_and_keeps_rows_whole():
     assert [row for part in lines for row in part[2:]] == rows
 
 
-def test_list_items_stay_whole():
+def test_list_items_stay_whole() -> None:
     items = [f"- item {i} with some words" for i in range(6)]
     chunks = chunk_page("p", "\n".join(items), 14, words)
     assert [line for chunk in chunks for line in chunk.text.split("\n")] == items
 
 
-def test_headings_without_text_of_their_own():
+def test_headings_without_text_of_their_own() -> None:
     chunks = chunk_page("p", "# T\n\n## Above\n\n### Deep\n\ntext\n\n## Alone\n", 30, words)
     assert [(chunk.id, chunk.text) for chunk in chunks] == [
         ("p#above/deep", "T > Above > Deep\ntext"),
@@ -106,13 +106,13 @@ def test_headings_without_text_of_their_own():
     ]
 
 
-def test_link_definitions_are_kept_and_an_empty_page_gives_nothing():
+def test_link_definitions_are_kept_and_an_empty_page_gives_nothing() -> None:
     chunks = chunk_page("p", "See [it].\n\n[it]: https://example.test\n", 30, words)
     assert "https://example.test" in chunks[0].text
     assert chunk_page("p", " \n\n", 30, words) == []
 
 
-def test_a_heading_path_too_long_for_a_chunk_is_shortened():
+def test_a_heading_path_too_long_for_a_chunk_is_shortened() -> None:
     chunks = chunk_page("p", f"# {'long ' * 50}\n\n## short\n\nbody", 16, words)
     assert chunks[-1].text == "short\nbody"
     assert all(words(chunk.text) <= 16 for chunk in chunks)
@@ -133,11 +133,11 @@ def test_a_heading_path_too_long_for_a_chunk_is_shortened():
         ("apt#", "apt#options", False),
     ],
 )
-def test_covers(evidence, chunk, expected):
+def test_covers(evidence: str, chunk: str, expected: bool) -> None:
     assert covers(evidence, chunk) is expected
 
 
-def test_slug():
+def test_slug() -> None:
     assert [slug(text) for text in ("Return Values", "`update_cache`!", "日本")] == [
         "return-values",
         "update_cache",
@@ -161,7 +161,7 @@ MARKDOWN = st.lists(
 
 
 @given(MARKDOWN, st.integers(16, 60))
-def test_every_chunk_keeps_the_limit_and_has_an_id_of_its_own(markdown, limit):
+def test_every_chunk_keeps_the_limit_and_has_an_id_of_its_own(markdown: str, limit: int) -> None:
     chunks = chunk_page("p", markdown, limit, words)
     assert all(words(chunk.text) <= limit for chunk in chunks)
     assert len({chunk.id for chunk in chunks}) == len(chunks)
@@ -169,7 +169,7 @@ def test_every_chunk_keeps_the_limit_and_has_an_id_of_its_own(markdown, limit):
 
 
 @given(MARKDOWN, st.integers(16, 60))
-def test_no_letter_is_lost(markdown, limit):
+def test_no_letter_is_lost(markdown: str, limit: int) -> None:
     """Letters and digits of the page all stand in the chunks' texts or heading paths."""
     chunks = chunk_page("p", markdown, limit, words)
     kept: dict[str, int] = {}
@@ -180,7 +180,7 @@ def test_no_letter_is_lost(markdown, limit):
 
 
 @given(st.lists(st.text(alphabet="abcdefgh ", min_size=1, max_size=80), max_size=8), st.integers(16, 24))
-def test_plain_paragraphs_come_back_in_order(paragraphs, limit):
+def test_plain_paragraphs_come_back_in_order(paragraphs: list[str], limit: int) -> None:
     markdown = "\n\n".join(paragraph.strip() for paragraph in paragraphs)
     texts = [chunk.text for chunk in chunk_page("p", markdown, limit, words)]
     assert " ".join(" ".join(texts).split()) == " ".join(markdown.split())

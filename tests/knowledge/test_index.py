@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from qdrant_client import QdrantClient
 from stepladder.errors import StepladderError
 from stepladder.files import digest_folder
 from stepladder.knowledge.chunk import Chunk
-from stepladder.knowledge.edge import create_edge, open_edge
-from stepladder.knowledge.index import IndexedChunk
+from stepladder.knowledge.edge import create_edge, open_edge, seal_edge
+from stepladder.knowledge.index import Index, IndexedChunk, Retrieved
 from stepladder.knowledge.server import create_collection, open_collection, publish
 from stepladder.knowledge.sparse import SparseVector, document_vector, query_vector
 
@@ -37,12 +39,13 @@ def dense(text: str) -> np.ndarray:
     return counts / np.linalg.norm(counts)
 
 
-def search(index, question: str, limit: int = 3):
+def search(index: Index, question: str, limit: int = 3) -> list[Retrieved]:
     return index.search(dense(question), query_vector(question), limit=limit, prefetch=5, rrf_k=2)
 
 
 @pytest.fixture(params=["edge", "server"])
-def index(request, tmp_path):
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
+    made: Index
     if request.param == "edge":
         made = create_edge(tmp_path / "edge", 26)
     else:
@@ -52,7 +55,7 @@ def index(request, tmp_path):
     made.close()
 
 
-def test_it_gives_back_whole_chunks(index):
+def test_it_gives_back_whole_chunks(index: Index) -> None:
     assert index.count() == 5
     assert index.ids() == sorted(TEXTS)
     assert {chunk.id: chunk.text for chunk in index.chunks()} == TEXTS
@@ -60,19 +63,19 @@ def test_it_gives_back_whole_chunks(index):
     assert best == point("user#options/shell", TEXTS["user#options/shell"]).chunk
 
 
-def test_search_is_bounded_and_ordered(index):
+def test_search_is_bounded_and_ordered(index: Index) -> None:
     found = search(index, "debian packages", limit=2)
     assert len(found) == 2
     assert found[0].score >= found[1].score
     assert found == search(index, "debian packages", limit=2)
 
 
-def test_the_score_is_reciprocal_rank_fusion(index):
+def test_the_score_is_reciprocal_rank_fusion(index: Index) -> None:
     """First in both searches: 1 / k + 1 / k with ranks from zero and k = 2."""
     assert search(index, TEXTS["apt#"])[0].score == pytest.approx(1.0)
 
 
-def test_upsert_replaces_and_delete_removes(index):
+def test_upsert_replaces_and_delete_removes(index: Index) -> None:
     index.upsert([point("apt#", "apt removes things")])
     assert index.count() == 5
     assert {chunk.id: chunk.text for chunk in index.chunks()}["apt#"] == "apt removes things"
@@ -80,12 +83,12 @@ def test_upsert_replaces_and_delete_removes(index):
     assert index.ids() == sorted(set(TEXTS) - {"apt#"})
 
 
-def test_a_question_without_words_still_searches_by_meaning(index):
+def test_a_question_without_words_still_searches_by_meaning(index: Index) -> None:
     found = index.search(dense("debian"), SparseVector([], []), limit=5, prefetch=5, rrf_k=2)
     assert len(found) == 5
 
 
-def test_both_stores_rank_alike(tmp_path):
+def test_both_stores_rank_alike(tmp_path: Path) -> None:
     points = [point(chunk_id, text) for chunk_id, text in TEXTS.items()]
     edge = create_edge(tmp_path / "edge", 26)
     server = create_collection(QdrantClient(":memory:"), "alike", 26)
@@ -99,12 +102,13 @@ def test_both_stores_rank_alike(tmp_path):
     server.close()
 
 
-def test_edge_survives_closing_and_reading_leaves_its_files_alone(tmp_path):
+def test_edge_survives_closing_and_reading_leaves_its_files_alone(tmp_path: Path) -> None:
     folder = tmp_path / "edge"
     made = create_edge(folder, 26)
     made.upsert([point(chunk_id, text) for chunk_id, text in TEXTS.items()])
     before = search(made, "debian packages")
     made.close()
+    seal_edge(folder)
     digest = digest_folder(folder)
     again = open_edge(folder)
     assert search(again, "debian packages") == before
@@ -112,7 +116,7 @@ def test_edge_survives_closing_and_reading_leaves_its_files_alone(tmp_path):
     assert digest_folder(folder) == digest
 
 
-def test_another_process_may_read_the_edge_index_at_the_same_time(tmp_path):
+def test_another_process_may_read_the_edge_index_at_the_same_time(tmp_path: Path) -> None:
     made = create_edge(tmp_path / "edge", 26)
     made.upsert([point("apt#", TEXTS["apt#"])])
     made.close()
@@ -128,7 +132,7 @@ def test_another_process_may_read_the_edge_index_at_the_same_time(tmp_path):
     held.close()
 
 
-def test_a_missing_index_is_named(tmp_path):
+def test_a_missing_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(StepladderError, match="cannot open the index") as caught:
         open_edge(tmp_path / "nothing")
     assert "dvc repro" in caught.value.remedy
@@ -136,13 +140,13 @@ def test_a_missing_index_is_named(tmp_path):
         open_collection(QdrantClient(":memory:"), "nothing")
 
 
-def test_edge_refuses_a_folder_in_use(tmp_path):
+def test_edge_refuses_a_folder_in_use(tmp_path: Path) -> None:
     create_edge(tmp_path / "edge", 26).close()
     with pytest.raises(StepladderError, match="cannot create the index"):
         create_edge(tmp_path / "edge", 26)
 
 
-def test_publish_switches_the_alias_to_a_new_version():
+def test_publish_switches_the_alias_to_a_new_version() -> None:
     client = QdrantClient(":memory:")
     create_collection(client, "task-1", 26).upsert([point("apt#", TEXTS["apt#"])])
     create_collection(client, "task-2", 26).upsert([point("dnf#", TEXTS["dnf#"])])
@@ -152,7 +156,7 @@ def test_publish_switches_the_alias_to_a_new_version():
     assert open_collection(client, "task").ids() == ["dnf#"]
 
 
-def test_an_unreachable_server_says_so():
+def test_an_unreachable_server_says_so() -> None:
     client = QdrantClient(url="http://127.0.0.1:9", check_compatibility=False, timeout=2)
     with pytest.raises(StepladderError, match="Qdrant server") as caught:
         open_collection(client, "task")
