@@ -52,10 +52,13 @@ def trl(base: str, rows: list[TrainingRow], tuning: Tuning, seed: int, plain: bo
     from stepladder.hardware import preferred_dtype
 
     tokenizer = load_tokenizer(base)
-    (order,) = [sum(plan_batches(len(rows), tuning.batch_size, 1, seed), [])]  # noqa: RUF017
+    order = [row for step in plan_batches(len(rows), tuning.batch_size, 1, seed) for row in step]
     data = Dataset.from_list(
         [
-            {"prompt": tokenizer.decode(rows[row].prompt_ids), "completion": tokenizer.decode(rows[row].answer_ids)}
+            {
+                "prompt": tokenizer.decode(rows[row].prompt_ids),
+                "completion": tokenizer.decode(rows[row].answer_ids),
+            }
             for row in order
         ]
     )
@@ -77,9 +80,15 @@ def trl(base: str, rows: list[TrainingRow], tuning: Tuning, seed: int, plain: bo
             **({"gradient_checkpointing": False} if plain else {}),
         )
         lora = LoraConfig(
-            r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=0.05, target_modules="all-linear", task_type="CAUSAL_LM"
+            r=tuning.rank,
+            lora_alpha=tuning.alpha,
+            lora_dropout=0.05,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
         )
-        trainer = SFTTrainer(model, args=config, train_dataset=data, peft_config=lora, processing_class=tokenizer)
+        trainer = SFTTrainer(
+            model, args=config, train_dataset=data, peft_config=lora, processing_class=tokenizer
+        )
         seconds = trainer.train().metrics["train_runtime"]
     losses = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
     return {"tokens_per_s": sum(row.tokens for row in rows) / seconds, "losses": losses}
@@ -106,7 +115,8 @@ def main() -> None:
         return
     for name, result in found.items():
         tail = result["losses"][-3:]
-        print(f"{name:5} {result['tokens_per_s']:6.0f} tokens/s, loss of the last 3 steps {sum(tail) / len(tail):.3f}")
+        loss = sum(tail) / len(tail)
+        print(f"{name:5} {result['tokens_per_s']:6.0f} tokens/s, loss of the last 3 steps {loss:.3f}")
     print(f"ratio {ratio:6.2f}")
 
 

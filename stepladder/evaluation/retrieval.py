@@ -6,7 +6,8 @@ parts of one section count once. Per case:
 - recall@k: 1 if any evidence id is found among the first k, else 0 (also called hit rate or success@k);
 - MRR: 1 / rank of the first find in the whole list, 0 without one;
 - nDCG@k: the sum of 1 / log2(rank + 1) over the finds among the first k, over its best value,
-  min(k, number of evidence ids) finds at the top (Jarvelin and Kekalainen, "Cumulated gain-based evaluation", 2002).
+  min(k, number of evidence ids) finds at the top (Jarvelin and Kekalainen, "Cumulated gain-based
+  evaluation of IR techniques", 2002).
 
 Intervals are percentile bootstraps that draw whole clusters, since questions about one document
 succeed and fail together.

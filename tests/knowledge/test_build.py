@@ -133,7 +133,7 @@ def test_a_server_gets_a_collection_a_version(
 ) -> None:
     client = QdrantClient(":memory:")
     monkeypatch.setattr(client, "close", lambda: None)  # in memory, closing would forget everything
-    monkeypatch.setattr(server, "connect", lambda url: client)
+    monkeypatch.setattr(server, "connect", lambda _: client)
     remote = KNOWLEDGE.model_copy(update={"store": "http://qdrant.test:6333"})
 
     manifest = build(tmp_path / "index", embedder, cache, knowledge=remote)

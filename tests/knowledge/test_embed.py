@@ -9,7 +9,8 @@ import pytest
 
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
-from stepladder.knowledge.embed import SentenceEmbedder, _batches, encode_cached, load_embedder, model_folder
+from stepladder.knowledge.embed import SentenceEmbedder, _batches, encode_cached, load_embedder
+from stepladder.knowledge.locate import model_folder
 from tests.knowledge.conftest import WordEmbedder
 
 PACKAGED = "packaged:all-MiniLM-L6-v2"

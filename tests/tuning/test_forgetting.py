@@ -15,11 +15,11 @@ def test_the_items_are_forty_and_no_question_comes_twice() -> None:
     assert len(questions) == len(set(questions)) == 40
 
 
-def test_a_random_model_is_about_as_unsure_as_its_vocabulary_is_large(tiny_llama: Path) -> None:
+def test_a_random_model_guesses_no_better_than_by_chance(tiny_llama: Path) -> None:
     from transformers import AutoTokenizer
 
     size = len(AutoTokenizer.from_pretrained(tiny_llama))
-    assert perplexity(tiny_llama, general_items()[:3]) == pytest.approx(size, rel=0.3)
+    assert size < perplexity(tiny_llama, general_items()[:3]) < 10 * size
 
 
 def test_perplexity_is_that_of_the_answer_alone(tiny_llama: Path) -> None:

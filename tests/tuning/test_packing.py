@@ -4,7 +4,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepladder.tuning.packing import pack, plan_batches
@@ -14,6 +14,7 @@ ids = st.lists(st.integers(0, 9), min_size=1, max_size=12)
 rows_of = st.lists(st.builds(TrainingRow, ids, ids), min_size=1, max_size=5)
 
 
+@settings(deadline=None)  # the first call imports torch
 @given(rows_of, ids, st.sampled_from([1, 4, 8]))
 def test_every_row_can_be_read_back_from_the_sequence(
     rows: list[TrainingRow], prefix: list[int], bucket: int
@@ -29,6 +30,7 @@ def test_every_row_can_be_read_back_from_the_sequence(
     assert batch.input_ids.shape[1] % bucket == batch.layout.source.shape[1] % bucket == 0
 
 
+@settings(deadline=None)
 @given(rows_of)
 def test_a_token_is_found_at_its_place(rows: list[TrainingRow]) -> None:
     layout = pack(rows, 4).layout
