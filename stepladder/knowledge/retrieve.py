@@ -32,10 +32,6 @@ class Retriever:
         """Digest of the index's content."""
         return self.manifest.version
 
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text, counted by the embedder's tokenizer."""
-        return self._embedder.count_tokens(text)
-
     def retrieve(self, question: str, limit: int | None = None) -> list[Retrieved]:
         """The best chunks for a question, best first; ``limit`` of them, by default ``knowledge.top_k``."""
         return self.retrieve_many([question], limit)[0]

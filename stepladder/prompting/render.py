@@ -46,6 +46,15 @@ def _fill(template: str, where: str, **variables: object) -> str:
         ) from error
 
 
+def system_prompt(task: Task, *, tuned: bool, retrieval: bool) -> str:
+    """``prompt.md`` as a rung sends it.
+
+    Raises:
+        StepladderError: it is not a valid template.
+    """
+    return _fill(task.prompt, str(task.folder / "prompt.md"), tuned=tuned, retrieval=retrieval)
+
+
 def render(
     task: Task,
     question: str,
@@ -66,7 +75,7 @@ def render(
     Raises:
         StepladderError: ``prompt.md`` or ``input_template`` is not a valid template.
     """
-    system = _fill(task.prompt, str(task.folder / "prompt.md"), tuned=tuned, retrieval=context is not None)
+    system = system_prompt(task, tuned=tuned, retrieval=context is not None)
     messages = [{"role": "system", "content": system}] if system else []
     for shot in shots:
         messages.append({"role": "user", "content": _ask(task, shot.input, None)})

@@ -53,7 +53,7 @@ def _cut(sample: Path, task: Path) -> None:
     write_rows(task / "cases.jsonl", cases)
     write_rows(task / "examples.jsonl", examples)
     (task / "task.yaml").write_text(
-        (sample / "task.yaml").read_text().replace("bars: {score: 0.70}", "bars: {score: 0.01}")
+        (sample / "task.yaml").read_text().replace("score: 0.70, forgetting: 0.50", "score: 0.01, forgetting: 9")
     )
     (task / "prompt.md").write_text((sample / "prompt.md").read_text())
     (task / "knowledge").mkdir()
