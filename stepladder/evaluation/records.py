@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from stepladder.tasks import Rung, Strict
 
 
@@ -30,7 +32,7 @@ class Counts(Strict):
 
 
 class Outcome(Strict):
-    """A case's response with its score in [0, 1]. ``retrieved`` are the ids of the chunks given, best first."""
+    """A case's response with its score in [0, 1]; ``retrieved``: ids of the chunks given, best first."""
 
     id: str
     input: str
@@ -42,7 +44,7 @@ class Outcome(Strict):
     exact: bool
     valid: bool
     counts: Counts | None = None
-    retrieved: list[str] = []
+    retrieved: list[str] = Field(default=[])
     response: Response
 
 

@@ -54,7 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, stub: StubServer, tiny_lla
         "title: Ports\nscorer: short-answer\nbars: {score: 0.3}\nmargin: 0.05\nmonthly_requests: 1000\n"
         "abstention: Not in the runbooks.\n"
     )
-    (task / "prompt.md").write_text("Answer with the port only.")
+    (task / "prompt.md").write_text("{% if tuned %}Port?{% else %}Answer with the port only.{% endif %}")
     for name in SERVICES:
         page = task / "knowledge" / f"{name}.md"
         page.parent.mkdir(exist_ok=True)
@@ -137,18 +137,16 @@ def test_climbing_again_runs_no_stage_and_asks_nothing(project: Path, stub: Stub
     assert (project / "build/runbooks/verdict.json").read_bytes() == before
 
 
-def test_a_changed_prompt_asks_the_responses_again_but_embeds_nothing(
-    project: Path, stub: StubServer
-) -> None:
+def test_a_changed_prompt_asks_again_but_neither_embeds_nor_trains(project: Path, stub: StubServer) -> None:
     prompt = project / "tasks/runbooks/prompt.md"
     original = prompt.read_text()
     asked = len(stub.seen)
-    prompt.write_text("Answer with the port number only.")
+    prompt.write_text(original.replace("port only", "port number only"))
     done = stepladder(project, "climb")
     prompt.write_text(original)
     assert len(stub.seen) > asked
     assert "Running stage 'index@runbooks'" not in done.stderr
-    assert "Running stage 'prepare@runbooks'" not in done.stderr
+    assert "Running stage 'finetune@runbooks'" not in done.stderr
 
 
 def test_a_leak_stops_the_run_names_the_rows_and_keeps_the_last_verdict(project: Path) -> None:

@@ -52,9 +52,10 @@ def _cut(sample: Path, task: Path) -> None:
     examples = read_rows(sample / "examples.jsonl")[:EXAMPLES]
     write_rows(task / "cases.jsonl", cases)
     write_rows(task / "examples.jsonl", examples)
-    (task / "task.yaml").write_text(
-        (sample / "task.yaml").read_text().replace("score: 0.70, forgetting: 0.50", "score: 0.01, forgetting: 9")
-    )
+    spec = (sample / "task.yaml").read_text()
+    assert "score: 0.70, forgetting: 0.50" in spec
+    easy = spec.replace("score: 0.70, forgetting: 0.50", "score: 0.01, forgetting: 9")
+    (task / "task.yaml").write_text(easy)
     (task / "prompt.md").write_text((sample / "prompt.md").read_text())
     (task / "knowledge").mkdir()
     for page in {row["cluster"] for row in [*cases, *examples]}:
