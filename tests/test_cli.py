@@ -1,0 +1,83 @@
+"""The command: fast help, plain errors, exit codes, results on standard output."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.project import ROOT
+
+HEAVY = ("torch", "vllm", "great_expectations", "sentence_transformers", "mlflow", "transformers", "pandas")
+
+
+def stepladder(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stepladder", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    return tmp_path
+
+
+def test_help_lists_the_commands_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom stepladder.cli import app\n"
+        "print(CliRunner().invoke(app, ['--help']).output)\n"
+        f"print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    for command in ("setup", "sample", "stage", "climb", "ask", "verdict"):
+        assert command in said.stdout
+    assert "heavy: []" in said.stdout
+
+
+def test_an_error_is_one_message_with_its_remedy_and_exit_code_1(tmp_path: Path) -> None:
+    done = stepladder(tmp_path, "verdict", "module-qa")
+    assert done.returncode == 1
+    assert "params.yaml: file not found" in done.stderr
+    assert "What to do: run from the project's root" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_mistyped_parameter_is_named_with_the_nearest_known_one(project: Path) -> None:
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("learning_rate:", "learning_rat:"))
+    done = stepladder(project, "verdict", "module-qa")
+    assert "did you mean `learning_rate`?" in done.stderr
+
+
+def test_a_verdict_that_is_not_there_says_how_to_make_it(project: Path) -> None:
+    task = project / "tasks" / "module-qa"
+    task.mkdir(parents=True)
+    (task / "task.yaml").write_text(
+        "title: t\nscorer: exact\nbars: {score: 0.5}\nmargin: 0.1\nmonthly_requests: 1\n"
+    )
+    (task / "prompt.md").write_text("Answer.")
+    (task / "cases.jsonl").write_text("")
+    (task / "examples.jsonl").write_text("")
+    done = stepladder(project, "verdict", "module-qa")
+    assert done.returncode == 1
+    assert "dvc repro" in done.stderr
+
+
+def test_wrong_usage_has_exit_code_2(project: Path) -> None:
+    assert stepladder(project, "climb", "--nonsense").returncode == 2
+
+
+def test_an_unknown_sample_names_the_known_ones(project: Path) -> None:
+    done = stepladder(project, "sample", "poetry")
+    assert done.returncode == 1
+    assert "module-qa" in done.stderr
