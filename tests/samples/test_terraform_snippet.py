@@ -41,8 +41,8 @@ def only_issue(made: Snippet) -> tuple[str, dict[str, Any]]:
         ("iam-policy", "broad-action", "security", "Action"),
         ("ec2-instance", "oversized", "cost", "instance_type"),
         ("log-group", "no-retention", "cost", 'resource "aws_cloudwatch_log_group"'),
-        ("ebs-volume", "wrong-type", "correctness", "size"),
-        ("autoscaling", "required", "correctness", 'resource "aws_autoscaling_group"'),
+        ("rds", "wrong-type", "correctness", "allocated_storage"),
+        ("ebs-volume", "required", "correctness", 'resource "aws_ebs_volume"'),
         ("lambda", "undeclared", "correctness", "aws_iam_role.orders.arn"),
     ],
 )

@@ -45,7 +45,6 @@ class Kind(Strict):
 
     resource: str
     label: str = "<name>"
-    ordered: bool = Field(False, description="slots nest, so their order is fixed")
     body: dict[str, str]
     optional: tuple[str, ...] = ()
     faults: list[Fault] = Field(min_length=1)

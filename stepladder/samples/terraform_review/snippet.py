@@ -67,8 +67,6 @@ def make_block(
         for slot, text in slots.items()
         if text is not None and (slot in changed or slot not in kind.optional or rng.random() < 0.5)
     ]
-    if not kind.ordered:
-        rng.shuffle(kept)
     values = dict(known)
     lines = [_filled(f'resource "{kind.resource}" "{kind.label}" {{', values, catalogue, rng)]
     starts = {HEADER: 0}
