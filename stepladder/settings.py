@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from stepladder.errors import StepladderError
 from stepladder.files import read_text
 from stepladder.tasks import Strict, explain
+
+_TAKEN = frozenset({"checked", "prepared", "index", "retrieval", "base"})  # folders of build/
 
 
 class Models(Strict):
@@ -73,7 +76,7 @@ class Tuning(Strict):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     epochs: int = Field(default=1, gt=0)
-    batch_size: int = Field(default=8, gt=0)
+    batch_size: int = Field(default=2, gt=0)
     bucket: int = Field(default=32, gt=0)
     min_examples: int = Field(default=1000, ge=0)
     allow_few_examples: bool = False
@@ -158,8 +161,10 @@ class Settings(Strict):
     @classmethod
     def _are_folder_names(cls, names: list[str]) -> list[str]:
         for name in names:
-            if not name or name in (".", "..") or Path(name).name != name:
-                raise ValueError(f"{name!r} is not the name of a folder under tasks/")
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                raise ValueError(f"{name!r} is no task's name: letters, digits, - and _ only")
+            if name in _TAKEN:
+                raise ValueError(f"{name!r} is the name of a folder that stages write: choose another")
             if names.count(name) > 1:
                 raise ValueError(f"{name!r} is named twice")
         return names

@@ -1,6 +1,6 @@
 """The stage prepare: no duplicates, no leak, and rows set out by use.
 
-build/<task>/prepared/
+build/prepared/<task>/
   cases.jsonl      the cases that this hardware can afford
   dev.jsonl        examples that choose the prompt's variant; their clusters are not trained on
   few_shot.jsonl   the pool of examples to show, best first; a part of train

@@ -1,6 +1,6 @@
 """The stage validate: Great Expectations over a task's rows; each bad row named with its reason.
 
-build/<task>/validation/
+build/checked/<task>/
   report.json   ValidationReport; the same task gives the same bytes
   data_docs/    Great Expectations' site, for reading in a browser; it holds the time of the run
 """

@@ -1,4 +1,4 @@
-"""What a rung said for each case, and what the scorer made of it: ``build/<task>/outcomes/<rung>.json``."""
+"""What a rung said for each case, and what the scorer made of it: ``<rung>.outcomes.json``."""
 
 from __future__ import annotations
 

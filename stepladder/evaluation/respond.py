@@ -89,7 +89,8 @@ class Responder:
         async def one(client: AsyncOpenAI, key: str, request: Request) -> None:
             async with gate:
                 answer = await _complete(client, engine, request)
-            share = (time.monotonic() - started) / (len(answers) + 1)
+            # Until the batch is whole: what a request takes, shared with those in flight beside it.
+            share = answer.latency_ms / 1000 / min(self.concurrency, len(missing))
             answers[key] = answer.model_copy(update={"engine_s": share})
             self._store({key: answers[key]})
             progress(len(answers), len(missing))

@@ -59,10 +59,12 @@ def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
     ]
     if values in (["yes"], ["no"]):
         return _right(re.match(r"\w*", answer).group() == values[0])  # type: ignore[union-attr]
-    return _right(all(_contains(answer, value) for value in values))
+    return _right(bool(values) and all(_contains(answer, value) for value in values))
 
 
 def _contains(answer: str, value: str) -> bool:
+    if not value:  # nothing but quotes or a full stop: no word to look for
+        return not answer
     return re.search(rf"(?<![\w.-]){re.escape(value)}(?![\w-]|\.\w)", answer) is not None
 
 

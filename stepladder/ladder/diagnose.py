@@ -73,7 +73,7 @@ def diagnose(
     evidence = {case.id: case.evidence for case in cases}
     labels = [
         CaseLabel(
-            id=one.id, cause=_cause(evidence[one.id], with_documents.get(one.id), with_gold.get(one.id))
+            id=one.id, cause=_cause(one, evidence[one.id], with_documents.get(one.id), with_gold.get(one.id))
         )
         for one in prompt.outcomes
         if one.score < PASS
@@ -104,13 +104,15 @@ def _mean(outcomes: RungOutcomes) -> float:
     return sum(outcome.score for outcome in outcomes.outcomes) / len(outcomes.outcomes)
 
 
-def _cause(evidence: list[str], rag: Outcome | None, gold: Outcome | None) -> Cause:
+def _cause(case: Outcome, evidence: list[str], rag: Outcome | None, gold: Outcome | None) -> Cause:
     if rag is None:
         return "behaviour"  # no documents: knowledge cannot be what is missing
     if rag.score >= PASS:
         return "knowledge"
-    if not evidence:
+    if not case.answerable:
         return "behaviour"  # it should have abstained
+    if not evidence:
+        return "unexplained"  # nobody said where the answer stands
     if gold is None or gold.score < PASS:
         return "unexplained"
     found = any(covers(wanted, chunk) for wanted in evidence for chunk in rag.retrieved)
@@ -129,7 +131,7 @@ def _trainable_share(
     lost = 0.0
     for outcome in best.outcomes:
         cause = causes.get(outcome.id) or _cause(
-            evidence[outcome.id], rag.get(outcome.id), gold.get(outcome.id)
+            outcome, evidence[outcome.id], rag.get(outcome.id), gold.get(outcome.id)
         )
         if cause in ("behaviour", "unexplained"):
             lost += 1.0 - outcome.score

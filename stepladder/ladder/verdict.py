@@ -31,6 +31,7 @@ __all__ = ["Evidence", "Verdict", "decide"]
 _LADDER = ("prompt", "rag", "lora", "lora+rag")
 _ADAPTER_RUNGS = ("lora", "lora+rag")
 _GATE_Z = 1.6448536269514722  # normal quantile at 0.95: the gate's bound lies this many standard errors low
+_WHAT_EACH_HALF_ADDS = (("rag", "prompt"), ("lora", "prompt"), ("lora+rag", "rag"), ("lora+rag", "lora"))
 _SMALLEST_GAP = 0.01  # nearer to the bar than this, a rung would need cases without end
 _DIGITS = 6  # the same bytes whatever the last bits of a matrix product are
 
@@ -219,11 +220,13 @@ def _replaces(winner: str, champion: RungOutcomes, against: Comparison, evidence
 
 
 def _worth_comparing(order: list[str], best: str) -> list[tuple[str, str]]:
-    """Each rung with the next cheaper one, and each with the best; the dearer stands first."""
+    """What retrieval and an adapter add, each rung with the next cheaper one, and each with the best."""
+    added = [pair for pair in _WHAT_EACH_HALF_ADDS if set(pair) <= set(order)]
     steps = [(order[i], order[i - 1]) for i in range(1, len(order))]
     place = order.index(best)
     to_best = [(best, rung) if i < place else (rung, best) for i, rung in enumerate(order) if i != place]
-    return list(dict.fromkeys(steps + to_best))
+    others = [pair for pair in steps + to_best if pair not in added and pair[::-1] not in added]
+    return list(dict.fromkeys(added + others))
 
 
 def _pair_verdict(a: str, b: str, compared: Comparison) -> PairVerdict:

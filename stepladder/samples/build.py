@@ -68,6 +68,17 @@ def build_sample(name: str, settings: Settings, tasks_folder: Path = Path("tasks
     return SampleReport(name=name, **counts, seconds=time.monotonic() - started, reused=True)
 
 
+def is_built(name: str, tasks_folder: Path = Path("tasks")) -> bool:
+    """Whether the sample's rows are there, from whatever settings, with whatever edits since."""
+    return all((tasks_folder / name / file).is_file() for file in _GENERATED_FILES)
+
+
+def with_all_modules(settings: Settings) -> Settings:
+    """Settings under which module-qa takes every collection of the ansible package."""
+    module_qa = settings.sample.module_qa.model_copy(update={"all": True})
+    return settings.model_copy(update={"sample": settings.sample.model_copy(update={"module_qa": module_qa})})
+
+
 def _terraform_review(settings: Settings) -> Sample:
     cases, examples = terraform_review.generate(settings.sample.terraform_review, settings.seed)
     return Sample(cases, examples, {})

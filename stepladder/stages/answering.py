@@ -9,15 +9,17 @@ from pathlib import Path
 
 from stepladder.cache import Cache
 from stepladder.console import console, progress, say
-from stepladder.engine import RunningEngine, engine
+from stepladder.engine import RunningEngine, dtype_of, engine
 from stepladder.evaluation.evaluate import evaluate
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.respond import Responder
 from stepladder.evaluation.summary import summarise
+from stepladder.files import digest_value
 from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.retrieve import Retriever, open_retriever
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
+from stepladder.settings import Engine, Knowledge
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import Case, Task
 
@@ -53,15 +55,15 @@ def contexts_of(workspace: Workspace, task: Task) -> Iterator[Contexts]:
     if not task.has_knowledge:
         yield Contexts(None)
         return
-    with open_contexts(workspace, workspace.index(task.name)) as contexts:
+    settings = workspace.settings
+    with open_contexts(workspace.index(task.name), settings.knowledge, settings.models.embedder) as contexts:
         yield contexts
 
 
 @contextmanager
-def open_contexts(workspace: Workspace, folder: Path) -> Iterator[Contexts]:
+def open_contexts(folder: Path, knowledge: Knowledge, embedder: str) -> Iterator[Contexts]:
     """Open an index folder."""
-    settings = workspace.settings
-    with open_retriever(folder, settings.knowledge, settings.models.embedder) as retriever:
+    with open_retriever(folder, knowledge, embedder) as retriever:
         yield Contexts(retriever)
 
 
@@ -109,13 +111,19 @@ def responder_for(
     """A responder that starts an engine for ``model`` (a checkpoint merged from ``base``, or the base)."""
     settings = workspace.settings.engine
     return Responder(
-        model_digest=model_digest(base),
+        model_digest=_generator_digest(settings, model, base),
         adapter_digest=adapter_digest,
         cache=cache,
         start=_starter(workspace, model, base),
         concurrency=settings.concurrency,
         timeout_s=settings.request_timeout_s,
     )
+
+
+def _generator_digest(settings: Engine, model: str, base: str) -> str:
+    """What generates: weights, number format and, where one is attached to, the server."""
+    attached = settings.url if model == base else None
+    return digest_value({"model": model_digest(base), "dtype": dtype_of(settings), "server": attached})
 
 
 def _starter(

@@ -6,8 +6,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from stepladder.cache import Cache
+from stepladder.errors import StepladderError
 from stepladder.evaluation.respond import responding
-from stepladder.models import require_base
+from stepladder.models import model_digest, require_base
 from stepladder.prompting.compose import compose
 from stepladder.releases import Registered, newest, use_mlflow
 from stepladder.stages.answering import Contexts, open_contexts, responder_for
@@ -40,13 +41,19 @@ def ask(workspace: Workspace, name: str, question: str) -> Answer:
     Raises:
         StepladderError: the task has no release, or the engine fails.
     """
+    workspace.task(name)
     use_mlflow(workspace.settings.mlflow)
     registered = newest(name, workspace.scratch / "releases")
     plan = registered.release.plan
     index = registered.folder / "index"
     if not index.is_dir():  # a server holds the index; its manifest lies in the workspace
         index = workspace.index(name)
-    opened = open_contexts(workspace, index) if plan.retrieval else nullcontext(Contexts(None))
+    release = registered.release
+    opened = (
+        open_contexts(index, release.knowledge, release.embedder)
+        if plan.retrieval
+        else nullcontext(Contexts(None))
+    )
     with opened as contexts, workspace.responses() as cache:
         return _answer(workspace, registered, question, contexts, cache)
 
@@ -59,6 +66,12 @@ def _answer(
     found = contexts.retrieved([question])[0] if release.plan.retrieval else []
     request, sources = compose(task, release.plan, question, found, contexts.count_tokens)
     base = require_base(release.base)
+    if model_digest(base) != release.base_digest:
+        raise StepladderError(
+            "the base model is not the one that the release was made with",
+            where=base,
+            remedy="put that model back, or run `stepladder climb` for a release of the model that is there",
+        )
     model = _model(workspace, registered, base)
     with responding(responder_for(workspace, cache, str(model), base, release.adapter_digest)) as responder:
         text = responder.respond([request])[0].text

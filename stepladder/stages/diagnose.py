@@ -3,6 +3,7 @@
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.summary import summarise
+from stepladder.files import write_json
 from stepladder.ladder.diagnose import diagnose
 from stepladder.stages.evaluate import GOLD_EVIDENCE, cheap_rungs
 from stepladder.stages.workspace import Workspace, outcomes_in, save
@@ -27,6 +28,9 @@ def run(workspace: Workspace, name: str) -> None:
         settings.climb.mode,
     )
     save(workspace.diagnosis(name), diagnosis)
+    # Apart, so that labels and scores that move without changing the decision retrain nothing.
+    decision = {"train": True} if diagnosis.train else {"train": False, "reason": diagnosis.reason}
+    write_json(workspace.decision(name), decision)
     shares = ", ".join(f"{cause} {share:.0%}" for cause, share in diagnosis.gaps.items() if share)
     say(
         f"diagnose {name}: {diagnosis.failing} of {diagnosis.cases} cases fail on prompt ({shares or 'none'})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from stepladder.console import say
@@ -33,6 +34,7 @@ def run(workspace: Workspace) -> None:
         for task in tasks:
             with writing(workspace.base(task.name)) as draft, contexts_of(workspace, task) as contexts:
                 _climb_cheap_rungs(workspace, Assistant(task, contexts, responder), draft)
+        _forget_other_tasks(workspace)
         say(f"evaluate: {responder.asked} responses asked of the engine, the others were known")
 
 
@@ -46,6 +48,13 @@ def _climb_cheap_rungs(workspace: Workspace, assistant: Assistant, out: Path) ->
         tell(workspace, outcomes)
         if rung == "rag":
             save_outcomes(out, _probe_gold(assistant, choice.plan, outcomes, rows.cases))
+
+
+def _forget_other_tasks(workspace: Workspace) -> None:
+    """Outcomes of tasks that ``params.yaml`` no longer names; the output is all of ``build/base``."""
+    for folder in workspace.base("").iterdir():
+        if folder.name not in workspace.settings.tasks:
+            shutil.rmtree(folder)
 
 
 def cheap_rungs(task: Task) -> list[Rung]:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from stepladder.console import progress, say
 from stepladder.data.prepare import load_prepared
-from stepladder.files import digest_folder, writing
-from stepladder.ladder.diagnose import Diagnosis
+from stepladder.files import digest_folder, read_json, writing
 from stepladder.models import model_digest, require_base
 from stepladder.prompting.compose import Plan, compose
 from stepladder.stages.answering import Contexts, contexts_of
 from stepladder.stages.records import Skipped, TrainingRecord
-from stepladder.stages.workspace import Workspace, load, save
+from stepladder.stages.workspace import Workspace, save
 from stepladder.tasks import Example, Task
 from stepladder.tuning.estimate import Estimate, estimate, known_rate, remember_rate
 from stepladder.tuning.forgetting import forgetting
@@ -27,11 +26,11 @@ def run(workspace: Workspace, name: str) -> None:
     """Write the adapter with its training record, or ``skipped.json`` with the reason."""
     task = workspace.task(name)
     examples = load_prepared(workspace.prepared(name)).train
-    diagnosis = load(Diagnosis, workspace.diagnosis(name))
+    decision = read_json(workspace.decision(name))
     reason = (
         refuse_too_few(len(examples), workspace.settings.tuning, name)
-        if diagnosis.train
-        else diagnosis.reason
+        if decision["train"]
+        else str(decision["reason"])
     )
     with writing(workspace.tuned(name)) as draft:
         draft.mkdir()

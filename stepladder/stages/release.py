@@ -5,7 +5,8 @@ from __future__ import annotations
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.summary import summarise
-from stepladder.files import digest_file, write_json
+from stepladder.files import digest_file, read_json, write_json
+from stepladder.knowledge.manifest import read_manifest
 from stepladder.ladder.form import Verdict
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
@@ -23,17 +24,27 @@ def run(workspace: Workspace, name: str) -> str | None:
     """
     verdict_path = workspace.verdict(name)
     digest = digest_file(verdict_path)
-    marker = workspace.scratch / "released" / f"{digest[:16]}.json"
-    if marker.is_file():
+    marker = workspace.scratch / "released" / f"{name}.json"
+    done = {"verdict": digest, "store": _store_identity(workspace)}
+    if marker.is_file() and read_json(marker)["done"] == done:
         return None
     verdict = load(Verdict, verdict_path)
     use_mlflow(workspace.settings.mlflow)
     run_id = _log(workspace, name, verdict, digest)
     version = _register(workspace, name, verdict, digest, run_id)
-    write_json(marker, {"task": name, "run": run_id, "version": version})
+    # Read again: making the store above gave it its identity.
+    done = {"verdict": digest, "store": _store_identity(workspace)}
+    write_json(marker, {"done": done, "run": run_id, "version": version})
     if version:
         say(f"release {name}: version {version} is registered as challenger")
     return version
+
+
+def _store_identity(workspace: Workspace) -> list[object]:
+    """The tracking store, so that a new or deleted one gets the release again."""
+    uri = workspace.settings.mlflow.tracking_uri
+    path = workspace.root / uri.removeprefix("sqlite:///")
+    return [uri, path.stat().st_ino if uri.startswith("sqlite:///") and path.is_file() else None]
 
 
 def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
@@ -65,14 +76,14 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
     plan = plan_of(workspace, name, verdict.rung)
     release = _release(workspace, name, plan, digest)
     folder = workspace.scratch / "releases" / release.digest[:16]
-    embedded = workspace.settings.knowledge.store == "edge"
+    embedded = plan.retrieval and read_manifest(workspace.index(name)).collection is None
     freeze(
         release,
         folder,
         task=workspace.root / "tasks" / name,
         verdict=workspace.verdict(name),
         report=workspace.report(name),
-        index=workspace.index(name) if plan.retrieval and embedded else None,
+        index=workspace.index(name) if embedded else None,
         adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
     )
     return register(folder, release, verdict.sentence, run_id)
@@ -88,6 +99,8 @@ def _release(workspace: Workspace, name: str, plan: Plan, verdict_digest: str) -
         plan=plan,
         base=base,
         base_digest=model_digest(base),
+        embedder=workspace.settings.models.embedder,
+        knowledge=workspace.settings.knowledge,
         task_digest=digests["task"],
         prompt_digest=digests["prompt"],
         index_version=index_version(workspace, name) if plan.retrieval else None,

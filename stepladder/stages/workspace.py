@@ -63,6 +63,10 @@ class Workspace:
         """The diagnosis."""
         return self.root / "build" / task / "diagnosis.json"
 
+    def decision(self, task: str) -> Path:
+        """Whether to train: all of the diagnosis that training depends on."""
+        return self.root / "build" / task / "decision.json"
+
     def tuned(self, task: str) -> Path:
         """Folder of the adapter with its training record, or of the reason why there is none."""
         return self.root / "build" / task / "tuned"

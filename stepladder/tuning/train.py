@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepladder.errors import StepladderError
-from stepladder.files import writing
+from stepladder.files import read_json, write_json, writing
 from stepladder.settings import Tuning
 from stepladder.tasks import Strict
 from stepladder.tuning.rows import TrainingRow
@@ -115,6 +115,7 @@ def train(
             save_checkpoint(folder / "checkpoint", digest, progress, weights, optimizer)
     with writing(folder / "adapter") as draft:
         model.save_pretrained(draft)
+        _settle_config(draft)
     tail = progress.losses[-max(1, len(plan) // 10) :]
     return TrainingResult(
         steps=len(plan),
@@ -125,6 +126,16 @@ def train(
         final_loss=sum(tail) / len(tail),
         resumed_from=resumed_from,
     )
+
+
+def _settle_config(adapter: Path) -> None:
+    """Make the adapter's files the same for the same weights: PEFT writes a set in any order, and a path."""
+    path = adapter / "adapter_config.json"
+    config = read_json(path)
+    config["target_modules"] = sorted(config["target_modules"])
+    config["base_model_name_or_path"] = Path(config["base_model_name_or_path"]).name
+    write_json(path, config)
+    (adapter / "README.md").unlink(missing_ok=True)
 
 
 def schedule(number: int, total: int) -> float:

@@ -22,7 +22,7 @@ def outcomes(
             id=name,
             input="q",
             reference="r",
-            answerable=True,
+            answerable=name != "absent",
             slice="all",
             cluster=name,
             score=score,
