@@ -118,16 +118,17 @@ def test_a_champion_that_is_as_good_and_dearer_is_replaced(ladder: Ladder, evide
     assert (verdict.decision, verdict.rung) == ("promote", "rag")
 
 
-def test_comparisons_are_each_step_and_each_with_the_best_once(
+def test_comparisons_are_what_each_half_adds_then_each_step_and_each_with_the_best_once(
     ladder: Ladder, evidence_of: MakeEvidence
 ) -> None:
     verdict = decide(evidence_of(ladder()))
     assert [(pair.a, pair.b) for pair in verdict.comparisons] == [
+        ("rag", "prompt"),
         ("lora", "prompt"),
-        ("rag", "lora"),
         ("lora+rag", "rag"),
-        ("lora+rag", "prompt"),
         ("lora+rag", "lora"),
+        ("rag", "lora"),
+        ("lora+rag", "prompt"),
     ]
     gain = verdict.comparisons[2]
     assert gain.difference == pytest.approx(0.83 - 0.54, abs=0.005)
