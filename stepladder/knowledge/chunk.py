@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from stepladder.data.headings import slug
 from stepladder.knowledge.markdown import Block, Heading, parse
 from stepladder.knowledge.split import pack
 from stepladder.tasks import Strict
@@ -77,11 +78,6 @@ def covers(evidence_id: str, chunk_id: str) -> bool:
         return chunk_id.partition("#")[0] == page
     whole = re.sub(r"~\d+$", "", chunk_id)
     return evidence_id in (chunk_id, whole) or whole.startswith(f"{evidence_id}/")
-
-
-def slug(heading: str) -> str:
-    """A heading as part of an id: lowercase, runs of other than ``[a-z0-9_]`` become ``-``."""
-    return re.sub(r"[^a-z0-9_]+", "-", heading.lower()).strip("-") or "section"
 
 
 def _sections(parts: list[Heading | Block]) -> Iterator[_Section]:

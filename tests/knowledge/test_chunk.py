@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.knowledge.chunk import chunk_page, covers, slug
+from stepladder.data.headings import slug
+from stepladder.knowledge.chunk import chunk_page, covers
 
 PAGE = """Before any heading.
 
