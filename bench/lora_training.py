@@ -3,8 +3,9 @@
     python bench/lora_training.py [--task terraform-review] [--steps 10] [--plain] [--json]
 
 Both train rank-16 adapters on all linear layers in the same number format, on the same batches in the same
-order. ``--plain`` turns gradient checkpointing, which SFTTrainer has on by default, off: the comparison
-with a trainer set up with more care. Tokens are those of the rows, prompt and answer, without padding.
+order, with the same learning rate and warm-up. ``--plain`` turns gradient checkpointing, which SFTTrainer
+has on by default, off: the comparison with a trainer set up with more care. Tokens are those of the rows,
+prompt and answer, without padding.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def trl(base: str, rows: list[TrainingRow], tuning: Tuning, seed: int, plain: bo
             num_train_epochs=1,
             learning_rate=tuning.learning_rate,
             lr_scheduler_type="cosine",
+            warmup_steps=max(1, round(len(rows) / tuning.batch_size * 0.05)),
             bf16=preferred_dtype() == "bfloat16",
             train_sampling_strategy="sequential",
             logging_steps=1,
@@ -82,7 +84,7 @@ def trl(base: str, rows: list[TrainingRow], tuning: Tuning, seed: int, plain: bo
         lora = LoraConfig(
             r=tuning.rank,
             lora_alpha=tuning.alpha,
-            lora_dropout=0.05,
+            lora_dropout=tuning.dropout,
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         )
@@ -103,7 +105,10 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     settings = load_settings()
-    base, tuning = settings.models.base, settings.tuning.model_copy(update={"epochs": 1})
+    base = settings.models.base
+    tuning = settings.tuning.model_copy(
+        update={"epochs": 1, "lora_plus_ratio": 1.0}  # one learning rate, as SFTTrainer has it
+    )
     rows = task_rows(options.task, base, options.steps * tuning.batch_size)
     found = {
         "ours": ours(base, rows, tuning, settings.seed),

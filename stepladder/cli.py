@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 TaskName = Annotated[str, typer.Argument(help="a task named in params.yaml")]
+Known = Annotated[bool | None, typer.Option(help="asked when not given")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
 
@@ -123,6 +124,58 @@ def verdict(task: TaskName, as_json: AsJson = False) -> None:
         typer.echo(path.read_text(encoding="utf-8"), nl=False)
     else:
         print_verdicts([found])
+
+
+@app.command()
+def advise(
+    task: Annotated[str, typer.Argument(help="the task's name, which need not exist yet")] = "my-task",
+    good_enough: Known = None,
+    prompt_tried: Known = None,
+    facts_missing: Known = None,
+    documents: Known = None,
+    wrong_with_facts: Known = None,
+    too_slow_or_dear: Known = None,
+    examples: Annotated[int | None, typer.Option(min=0, help="labelled examples")] = None,
+    cases: Annotated[int | None, typer.Option(min=0, help="test cases")] = None,
+    monthly_requests: Annotated[int | None, typer.Option(min=1)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which step next, before anything is measured: asks what no flag says."""
+    from stepladder.ladder.advise import Situation
+    from stepladder.ladder.advise import advise as find_advice
+
+    given = locals()
+    known = {name: given[name] for name in Situation.model_fields}
+    situation = Situation(**{name: _answer(name, value) for name, value in known.items()})
+    settings = _workspace().settings
+    found = find_advice(situation, task, settings.tuning.min_examples, settings.cost.engine_per_hour)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    typer.secho(found.name, bold=True)
+    for reason in found.because:
+        typer.echo(f"  - {reason}")
+    typer.echo(f"Expect: {found.expectation}" + (f" ({found.source})" if found.source else ""))
+    typer.echo(f"Cost:   {found.cost_per_month}")
+    typer.secho(found.note, fg="yellow")
+    typer.echo("Measure it:\n  " + "\n  ".join(found.measure))
+
+
+def _answer(name: str, known: bool | int | None) -> bool | int:
+    """What a flag said, or what the person at the terminal says."""
+    from stepladder.ladder.advise import Situation
+
+    if known is not None:
+        return known
+    flag = f"--{name.replace('_', '-')}"
+    if not sys.stdin.isatty():
+        raise StepladderError(
+            f"{flag} is not given, and there is no terminal to ask at", remedy=f"give {flag}"
+        )
+    field = Situation.model_fields[name]
+    if field.annotation is bool:
+        return typer.confirm(str(field.description))
+    return int(typer.prompt(str(field.description), type=int))
 
 
 @contextmanager

@@ -75,6 +75,7 @@ class Tuning(Strict):
     alpha: int = Field(default=32, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     learning_rate: float = Field(default=1e-3, gt=0)
+    lora_plus_ratio: float = Field(default=8.0, ge=1)
     epochs: int = Field(default=1, gt=0)
     batch_size: int = Field(default=2, gt=0)
     bucket: int = Field(default=32, gt=0)

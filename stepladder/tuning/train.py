@@ -95,7 +95,7 @@ def train(
     torch.manual_seed(seed)
     model = _adapted_model(base, tuning)
     weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    optimizer = torch.optim.AdamW(weights.values(), lr=0.0, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(_groups(weights, tuning), lr=0.0, weight_decay=0.0, fused=True)
     plan = plan_batches(len(rows), tuning.batch_size, tuning.epochs, seed)
     digest = run_digest(str(base), rows, tuning, seed)
     progress = load_checkpoint(folder / "checkpoint", digest, weights, optimizer)
@@ -104,7 +104,8 @@ def train(
     started = time.perf_counter() - progress.seconds
     for number in range(progress.step + 1, len(plan) + 1):
         batch = pack([rows[row] for row in plan[number - 1]], tuning.bucket)
-        optimizer.param_groups[0]["lr"] = tuning.learning_rate * schedule(number, len(plan))
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * schedule(number, len(plan))
         loss = _step(model, list(weights.values()), optimizer, batch.to(model.device))
         _require_finite(loss, number, tuning)
         seconds = time.perf_counter() - started
@@ -147,6 +148,19 @@ def schedule(number: int, total: int) -> float:
     if number <= warm_up:
         return number / warm_up
     return 0.5 * (1 + math.cos(math.pi * (number - warm_up) / (total - warm_up + 1)))
+
+
+def _groups(weights: dict[str, torch.nn.Parameter], tuning: Tuning) -> list[dict[str, Any]]:
+    """The B matrices, which start at zero, learn faster than the A matrices by ``lora_plus_ratio``.
+
+    LoRA+ (Hayou, Ghosh and Yu 2024, arXiv 2402.12354).
+    """
+    ups = [weight for name, weight in weights.items() if "lora_B" in name]
+    others = [weight for name, weight in weights.items() if "lora_B" not in name]
+    return [
+        {"params": others, "peak": tuning.learning_rate},
+        {"params": ups, "peak": tuning.learning_rate * tuning.lora_plus_ratio},
+    ]
 
 
 def _adapted_model(base: Path | str, tuning: Tuning) -> Any:

@@ -40,13 +40,13 @@ def test_the_untuned_prompt_knows_every_issue() -> None:
 
 def test_a_fault_on_a_slot_that_is_not_there_is_refused() -> None:
     raw = CATALOGUE.model_dump(by_alias=True)
-    raw["kinds"]["sqs"]["faults"][0]["at"] = "nowhere"
+    raw["kinds"]["efs"]["faults"][0]["at"] = "nowhere"
     with pytest.raises(ValidationError, match="nowhere"):
         Catalogue.model_validate(raw)
 
 
-def test_an_unknown_issue_or_companion_is_refused() -> None:
+def test_an_unknown_issue_is_refused() -> None:
     raw = CATALOGUE.model_dump(by_alias=True)
-    raw["kinds"]["sqs"]["faults"][0]["is"] = "ghost"
+    raw["kinds"]["efs"]["faults"][0]["is"] = "ghost"
     with pytest.raises(ValidationError, match="ghost"):
         Catalogue.model_validate(raw)

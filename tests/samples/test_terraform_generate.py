@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from stepladder.data.duplicates import near_duplicates
+from stepladder.samples.terraform_review.catalogue import load_catalogue
 from stepladder.samples.terraform_review.generate import generate
 from stepladder.settings import TerraformReviewSample
 from stepladder.tasks import Case, Example
@@ -52,10 +53,22 @@ def test_cases_have_many_clusters(rows: Rows) -> None:
     assert len({row["cluster"] for row in rows[0]}) >= 100
 
 
-def test_about_a_quarter_is_sound_and_every_category_is_there(rows: Rows) -> None:
+def test_about_two_in_five_are_sound_and_every_category_is_there(rows: Rows) -> None:
     slices = Counter(row["slice"] for row in rows[1])
     assert set(slices) == {"security", "cost", "correctness", "clean", "distractor"}
-    assert 0.2 < (slices["clean"] + slices["distractor"]) / len(rows[1]) < 0.3
+    assert 0.3 < (slices["clean"] + slices["distractor"]) / len(rows[1]) < 0.5
+
+
+def test_every_fault_stands_in_at_least_twenty_examples(rows: Rows) -> None:
+    found = Counter(
+        (row["cluster"].split("/")[0], issue["issue"])
+        for row in rows[1]
+        for issues in json.loads(row["messages"][1]["content"]).values()
+        for issue in issues
+    )
+    kinds = load_catalogue().kinds
+    assert len(found) == sum(len({fault.named for fault in kind.faults}) for kind in kinds.values())
+    assert min(found.values()) >= 20
 
 
 def test_sound_slices_hold_no_issue_and_the_others_do(rows: Rows) -> None:

@@ -10,7 +10,7 @@ import hcl2
 import pytest
 
 from stepladder.samples.terraform_review.catalogue import Edit, load_catalogue
-from stepladder.samples.terraform_review.snippet import Snippet, aligned, make_block, make_snippet
+from stepladder.samples.terraform_review.snippet import Snippet, aligned, make_snippet
 
 CATALOGUE = load_catalogue()
 FAULTS = [(name, i) for name, kind in CATALOGUE.kinds.items() for i in range(len(kind.faults))]
@@ -19,7 +19,7 @@ DISTRACTORS = [(name, i) for name, kind in CATALOGUE.kinds.items() for i in rang
 
 def snippet(kind: str, *edits: Edit, env: str = "dev", seed: int = 0) -> Snippet:
     known = {"name": "orders", "env": env, "n": "7"}
-    return make_snippet([make_block(CATALOGUE, kind, edits, known, random.Random(seed))])
+    return make_snippet(CATALOGUE, kind, edits, known, random.Random(seed))
 
 
 def fault(kind: str, named: str) -> Edit:
@@ -55,18 +55,15 @@ def test_the_issue_stands_on_the_offending_line(kind: str, named: str, category:
         assert offending.split() == [part for part in line.split() if part in offending.split()]
 
 
-def test_a_second_resource_counts_its_lines_from_the_first() -> None:
-    rng, known = random.Random(1), {"name": "orders", "env": "dev", "n": "7"}
-    sound = make_block(CATALOGUE, "efs", [], known, rng)
-    faulty = make_block(CATALOGUE, "log-group", [fault("log-group", "no-retention")], known, rng)
-    made = make_snippet([sound, faulty])
-    _, issue = only_issue(made)
-    assert issue["line"] == len(sound.lines) + 1
-    assert "aws_cloudwatch_log_group" in made.text.splitlines()[issue["line"] - 1]
+def test_issues_come_in_the_order_of_their_lines() -> None:
+    made = snippet("rds", fault("rds", "secret"), fault("rds", "unencrypted"))
+    lines = [issue["line"] for issue in json.loads(made.review)["security"]]
+    assert len(lines) == 2
+    assert lines == sorted(lines)
 
 
 def test_a_review_is_compact_json_in_the_schemas_order() -> None:
-    made = snippet("sqs", fault("sqs", "unencrypted"))
+    made = snippet("efs", fault("efs", "unencrypted"))
     assert made.review.startswith('{"security":[{"severity":"critical","line":')
     assert made.review.endswith(
         '"issue":"unencrypted storage","fix":"enable encryption"}],"cost":[],"correctness":[]}'

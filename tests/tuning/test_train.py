@@ -10,7 +10,16 @@ from stepladder.settings import Tuning
 from stepladder.tuning.rows import TrainingRow
 from stepladder.tuning.train import Step, schedule, train
 
-TUNING = Tuning(rank=4, alpha=8, learning_rate=0.05, epochs=3, batch_size=4, bucket=8, checkpoint_every=2)
+TUNING = Tuning(
+    rank=4,
+    alpha=8,
+    learning_rate=0.05,
+    lora_plus_ratio=1,
+    epochs=3,
+    batch_size=4,
+    bucket=8,
+    checkpoint_every=2,
+)
 ROWS = [TrainingRow([5, 6, 20 + number], [40, 1], str(number)) for number in range(10)]
 
 
@@ -39,6 +48,13 @@ def test_it_learns_and_says_how_far_it_is(tiny_llama: Path, tmp_path: Path) -> N
     assert result.tokens_per_s == pytest.approx(result.tokens / result.seconds)
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (4, 8, "LORA")
+
+
+def test_faster_b_matrices_learn_more_from_the_same_steps(tiny_llama: Path, tmp_path: Path) -> None:
+    slow = TUNING.model_copy(update={"learning_rate": 0.002})
+    fast = slow.model_copy(update={"lora_plus_ratio": 8.0})
+    losses = [train(tiny_llama, ROWS, t, 0, tmp_path / str(t.lora_plus_ratio), ignore) for t in (slow, fast)]
+    assert losses[1].final_loss < losses[0].final_loss
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])

@@ -30,7 +30,6 @@ class Edit(Strict):
 
     put: dict[str, str | None] = Field(min_length=1)
     env: tuple[str, ...] = Field((), description="environments it is limited to; empty: any")
-    companion: str | None = Field(None, alias="with", description="a kind to put above")
 
 
 class Fault(Edit):
@@ -59,19 +58,18 @@ class Kind(Strict):
         return self
 
 
-class Shares(Strict):
-    """Shares of all snippets, in [0, 1]; ``two_faults`` and ``two_resources`` are of the faulty ones."""
+class Rates(Strict):
+    """How often a fault of its kind stands in a snippet, and which share of snippets are distractors."""
 
-    clean: float
-    distractor: float
-    two_faults: float
-    two_resources: float
+    fault: float = Field(gt=0, lt=1)
+    distractor: float = Field(ge=0, lt=1)
 
 
 class Catalogue(Strict):
     """All of ``catalogue.yaml``."""
 
-    shares: Shares
+    rates: Rates
+    most_faults: int = Field(gt=0, description="in one snippet")
     values: dict[str, list[str | int]]
     issues: dict[str, Issue]
     kinds: dict[str, Kind]
@@ -80,8 +78,6 @@ class Catalogue(Strict):
     def _names_exist(self) -> Catalogue:
         for name, kind in self.kinds.items():
             unknown = {fault.named for fault in kind.faults} - set(self.issues)
-            companions = {edit.companion for edit in [*kind.faults, *kind.distractors] if edit.companion}
-            unknown |= companions - set(self.kinds)
             if unknown:
                 raise ValueError(f"{name} names unknown {sorted(unknown)}")
         return self

@@ -7,12 +7,11 @@ import random
 from typing import Any
 
 from stepladder.samples.terraform_review.catalogue import Catalogue, Edit, Fault, Kind, load_catalogue
-from stepladder.samples.terraform_review.snippet import Snippet, make_block, make_snippet
+from stepladder.samples.terraform_review.snippet import Snippet, make_snippet
 from stepladder.samples.terraform_review.workloads import CASE_WORKLOADS, EXAMPLE_WORKLOADS
 from stepladder.settings import TerraformReviewSample
 
 Row = dict[str, Any]
-_MOST_LINES = 13  # with its review about 230 tokens: what a training row on a CPU can afford
 _MOST_TRIES = 200  # draws for one row before giving up: the space is far larger than any sample
 
 
@@ -39,7 +38,7 @@ def _new_row(
     for _ in range(_MOST_TRIES):
         row = draw(catalogue, rng.choice(workloads), rng)
         text = row["snippet"].text
-        if text not in seen and text.count("\n") < _MOST_LINES:
+        if text not in seen:
             seen.add(text)
             return {"id": row_id, **row}
     raise AssertionError("the catalogue is too small for this many different snippets")
@@ -47,68 +46,51 @@ def _new_row(
 
 def draw(catalogue: Catalogue, workload: str, rng: random.Random) -> Row:
     """One snippet of a workload with its slice and cluster."""
-    shares = catalogue.shares
-    share = rng.random()
-    env = str(rng.choice(catalogue.values["env"]))
-    if share < shares.clean + shares.distractor:
-        family = "clean" if share < shares.clean else "distractor"
-        kinds, edits = _draw_harmless(catalogue, family, rng)
-        edits_by_kind = [edits]
-    else:
-        family = "fault"
-        kinds = _draw_kinds(catalogue, rng)
-        edits_by_kind = [_draw_faults(catalogue, catalogue.kinds[kinds[0]], rng)]
-        # A second resource is sound as often as not, so that a reader must look at both.
-        second = [catalogue.kinds[kind].faults for kind in kinds[1:]]
-        edits_by_kind += [rng.choices(found, k=rng.randint(0, 1)) for found in second]
-    env = _fitting_env(edits_by_kind, env, rng)
+    sound_but_suspicious = rng.random() < catalogue.rates.distractor
+    name = _draw_kind(catalogue, sound_but_suspicious, rng)
+    kind = catalogue.kinds[name]
+    edits: list[Edit] = (
+        [rng.choice(kind.distractors)] if sound_but_suspicious else _draw_faults(catalogue, kind, rng)
+    )
+    env = _fitting_env(catalogue, edits, rng)
     known = {"name": workload, "env": env, "n": str(rng.randint(1, 999))}
-    blocks = []
-    for kind, edits in zip(kinds, edits_by_kind, strict=True):
-        companions = [edit.companion for edit in edits if edit.companion]
-        blocks += [make_block(catalogue, companion, [], known, rng) for companion in companions]
-        blocks.append(make_block(catalogue, kind, edits, known, rng))
-    snippet = make_snippet(blocks)
+    snippet = make_snippet(catalogue, name, edits, known, rng)
     return {
         "snippet": snippet,
-        "slice": snippet.issues[0][1].category if family == "fault" else family,
-        "cluster": f"{'+'.join(kinds)}/{workload}",
+        "slice": _slice(snippet, sound_but_suspicious),
+        "cluster": f"{name}/{workload}",
     }
 
 
-def _draw_harmless(catalogue: Catalogue, family: str, rng: random.Random) -> tuple[list[str], list[Edit]]:
-    if family == "clean":
-        return [rng.choice(list(catalogue.kinds))], []
-    pairs = [(name, edit) for name, kind in catalogue.kinds.items() for edit in kind.distractors]
-    kind, edit = rng.choice(pairs)
-    return [kind], [edit]
-
-
-def _draw_kinds(catalogue: Catalogue, rng: random.Random) -> list[str]:
-    """Kinds weighted by their number of faults, so that each fault is about as frequent as another."""
-    names = list(catalogue.kinds)
-    weights = [len(kind.faults) for kind in catalogue.kinds.values()]
-    first = rng.choices(names, weights)[0]
-    second = rng.choice([name for name in names if name != first])
-    return [first, second] if rng.random() < catalogue.shares.two_resources else [first]
+def _draw_kind(catalogue: Catalogue, sound_but_suspicious: bool, rng: random.Random) -> str:
+    kinds = catalogue.kinds
+    return rng.choice([name for name in kinds if not sound_but_suspicious or kinds[name].distractors])
 
 
 def _draw_faults(catalogue: Catalogue, kind: Kind, rng: random.Random) -> list[Edit]:
-    chosen: list[Edit] = [rng.choice(kind.faults)]
-    free = [fault for fault in kind.faults if _compatible(fault, chosen[0])]
-    if free and rng.random() < catalogue.shares.two_faults:
-        chosen.append(rng.choice(free))
+    """Each fault with its rate, in random order, where it does not stand in the way of another."""
+    chosen: list[Edit] = []
+    for fault in rng.sample(kind.faults, len(kind.faults)):
+        free = len(chosen) < catalogue.most_faults and all(_compatible(fault, other) for other in chosen)
+        if free and rng.random() < catalogue.rates.fault:
+            chosen.append(fault)
     return chosen
 
 
 def _compatible(fault: Fault, other: Edit) -> bool:
-    return not set(fault.put) & set(other.put) and (not isinstance(other, Fault) or fault.at != other.at)
+    return not set(fault.put) & set(other.put)
 
 
-def _fitting_env(edits_by_kind: list[list[Edit]], env: str, rng: random.Random) -> str:
-    limits = [set(edit.env) for edits in edits_by_kind for edit in edits if edit.env]
-    allowed = sorted(set.intersection(*limits)) if limits else [env]
-    return env if env in allowed else rng.choice(allowed)
+def _fitting_env(catalogue: Catalogue, edits: list[Edit], rng: random.Random) -> str:
+    limits = [edit.env for edit in edits if edit.env]
+    return str(rng.choice(limits[0] if limits else catalogue.values["env"]))
+
+
+def _slice(snippet: Snippet, sound_but_suspicious: bool) -> str:
+    """The category of the first issue; ``clean`` or ``distractor`` where there is none."""
+    if snippet.issues:
+        return snippet.issues[0][1].category
+    return "distractor" if sound_but_suspicious else "clean"
 
 
 def _as_case(row: Row) -> Row:

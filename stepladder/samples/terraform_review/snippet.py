@@ -5,21 +5,13 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stepladder.samples.terraform_review.catalogue import CATEGORIES, HEADER, Catalogue, Edit, Fault, Issue
 
 _PLACEHOLDER = re.compile(r"<(\w+)>")
 _ARGUMENT = re.compile(r"^( *)([\w-]+) += +(.*[^\[({]|[^\[({])$")
-
-
-@dataclass(frozen=True)
-class Block:
-    """One resource: its lines, and what is wrong with it as (line offset from 0, issue)."""
-
-    lines: list[str]
-    issues: list[tuple[int, Issue]]
 
 
 @dataclass(frozen=True)
@@ -40,19 +32,9 @@ class Snippet:
         return json.dumps(answer, separators=(",", ":"))
 
 
-def make_snippet(blocks: Iterable[Block]) -> Snippet:
-    """Resources one below the other."""
-    lines: list[str] = []
-    issues: list[tuple[int, Issue]] = []
-    for block in blocks:
-        issues += [(len(lines) + offset + 1, issue) for offset, issue in block.issues]
-        lines += block.lines
-    return Snippet("\n".join(lines), sorted(issues, key=lambda item: item[0]))
-
-
-def make_block(
+def make_snippet(
     catalogue: Catalogue, kind_name: str, edits: Sequence[Edit], known: dict[str, str], rng: random.Random
-) -> Block:
+) -> Snippet:
     """A resource of a kind with some edits.
 
     Args:
@@ -69,14 +51,14 @@ def make_block(
     ]
     values = dict(known)
     lines = [_filled(f'resource "{kind.resource}" "{kind.label}" {{', values, catalogue, rng)]
-    starts = {HEADER: 0}
+    starts = {HEADER: 1}
     for slot in kept:
-        starts[slot] = len(lines)
+        starts[slot] = len(lines) + 1
         filled = _filled(str(slots[slot]), values, catalogue, rng)
         lines += ["  " + line for line in filled.splitlines()]
     lines.append("}")
-    faults = [edit for edit in edits if isinstance(edit, Fault)]
-    return Block(aligned(lines), [(starts[fault.at], catalogue.issues[fault.named]) for fault in faults])
+    issues = [(starts[edit.at], catalogue.issues[edit.named]) for edit in edits if isinstance(edit, Fault)]
+    return Snippet("\n".join(aligned(lines)), sorted(issues, key=lambda item: item[0]))
 
 
 def _filled(text: str, values: dict[str, str], catalogue: Catalogue, rng: random.Random) -> str:

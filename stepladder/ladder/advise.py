@@ -1,0 +1,136 @@
+"""Advice for a task with few cases or none: the decision tree, with published expectations, not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+from pydantic import Field
+
+from stepladder.tasks import Strict
+
+Step = Literal["prompt", "rag", "lora", "lora+rag", "smaller-model", "collect", "nothing"]
+
+NOT_MEASURED = "Not measured on your data: this follows from your answers and from published results."
+_CASES_TO_BEGIN = 100  # fewer leave intervals of 10 points and more either way
+
+
+class Situation(Strict):
+    """What is known about a task. Descriptions are the questions that `stepladder advise` asks."""
+
+    good_enough: bool = Field(description="Are the answers good enough as they are?")
+    prompt_tried: bool = Field(description="Have you tried a careful prompt with a few examples in it?")
+    facts_missing: bool = Field(
+        description="Do right answers need facts that the model does not know, such as your runbooks?"
+    )
+    documents: bool = Field(description="Do those facts stand in documents?")
+    wrong_with_facts: bool = Field(
+        description="With the right document in the prompt, is the answer still wrong in form or judgement?"
+    )
+    too_slow_or_dear: bool = Field(description="Is it too slow or too expensive?")
+    examples: int = Field(ge=0, description="How many labelled examples of right answers have you?")
+    cases: int = Field(ge=0, description="How many test cases, kept apart from the examples, have you?")
+    monthly_requests: int = Field(gt=0, description="How many requests a month?")
+
+
+class Advice(Strict):
+    """The step to take next, the way through the tree to it, and how to measure whether it helps."""
+
+    step: Step
+    name: str
+    because: list[str]
+    expectation: str
+    source: str | None
+    cost_per_month: str
+    measure: list[str]
+    note: str = NOT_MEASURED
+
+
+class _Published(Strict):
+    name: str
+    expectation: str
+    source: str | None
+
+
+def advise(situation: Situation, task: str, min_examples: int, engine_per_hour: float) -> Advice:
+    """Walk the tree: cheapest step first, training only for a gap in behaviour that remains.
+
+    Args:
+        situation: the answers.
+        task: the name to use in commands.
+        min_examples: fewer are not trained on (``tuning.min_examples``).
+        engine_per_hour: US dollars (``cost.engine_per_hour``).
+    """
+    step, because = _walk(situation, min_examples)
+    published = _published()[step]
+    return Advice(
+        step=step,
+        name=published.name,
+        because=because,
+        expectation=published.expectation,
+        source=published.source,
+        cost_per_month=_cost(situation.monthly_requests, engine_per_hour),
+        measure=_measure(situation, task),
+    )
+
+
+def _walk(situation: Situation, min_examples: int) -> tuple[Step, list[str]]:
+    """The reasons that hold, from the root of the tree to the step that the last of them calls for."""
+    because = []
+    for holds, reason, step in _tree(situation, min_examples):
+        if holds:
+            because.append(reason)
+            if step:
+                return step, because
+    raise AssertionError("the last branch always holds")
+
+
+def _tree(s: Situation, min_examples: int) -> Iterator[tuple[bool, str, Step | None]]:
+    """Branches in order, cheapest step first: does it hold, why, and the step that it ends in, if any."""
+    few = s.examples < min_examples
+    too_few = f"{s.examples:,} examples are fewer than {min_examples:,}"
+    good = s.good_enough
+    yield good and not s.too_slow_or_dear, "the answers are good, fast and cheap enough", "nothing"
+    yield good, "the answers are good enough, but too slow or too expensive", None
+    yield good and few, f"a smaller model has to be tuned, and {too_few}: keep answers that pass", "collect"
+    yield good, f"{s.examples:,} examples are enough to tune a smaller model", "smaller-model"
+    yield True, "the answers are not good enough", None
+    yield not s.prompt_tried, "a careful prompt was not tried yet, and is the cheapest step", "prompt"
+    yield True, "a careful prompt was not enough", None
+    unwritten = s.facts_missing and not s.documents
+    yield unwritten, "facts are missing and stand in no document: write them down first", "collect"
+    yield s.facts_missing and not s.wrong_with_facts, "facts are missing and stand in documents", "rag"
+    yield not s.wrong_with_facts, "neither facts nor behaviour seem missing: cases would show more", "collect"
+    yield True, "the answers stay wrong even with the right document at hand", None
+    yield few, f"that calls for training, and {too_few}", "collect"
+    yield s.facts_missing, "facts are missing too, and stand in documents", "lora+rag"
+    yield True, f"{s.examples:,} examples are enough to train on", "lora"
+
+
+def _cost(monthly_requests: int, engine_per_hour: float) -> str:
+    """One engine kept up all month: what is paid whatever the rung, before anything was measured."""
+    month = engine_per_hour * 730
+    return (
+        f"one engine all month at ${engine_per_hour:.2f} an hour: ${month:,.0f},"
+        f" ${month / monthly_requests * 1000:,.2f} per 1,000 requests if it keeps up with them"
+    )
+
+
+def _measure(situation: Situation, task: str) -> list[str]:
+    """Commands, in order, that would replace this advice by a measurement."""
+    steps = []
+    if situation.cases < _CASES_TO_BEGIN:
+        steps.append(
+            f"write cases into tasks/{task}/cases.jsonl: you have {situation.cases:,}, and fewer than"
+            f" {_CASES_TO_BEGIN} leave intervals of 10 points and more either way"
+        )
+    return [*steps, f"stepladder plan {task}", "stepladder climb"]
+
+
+@cache
+def _published() -> dict[str, _Published]:
+    text = files(__package__).joinpath("advice.yaml").read_text(encoding="utf-8")
+    return {step: _Published.model_validate(row) for step, row in yaml.safe_load(text)["steps"].items()}

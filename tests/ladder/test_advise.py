@@ -1,0 +1,83 @@
+"""Advice follows the tree, cites what it claims, and never passes for a measurement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepladder.ladder.advise import NOT_MEASURED, Situation, advise
+
+KNOWN: dict[str, Any] = {
+    "good_enough": False,
+    "prompt_tried": True,
+    "facts_missing": False,
+    "documents": False,
+    "wrong_with_facts": True,
+    "too_slow_or_dear": False,
+    "examples": 1500,
+    "cases": 300,
+    "monthly_requests": 100_000,
+}
+
+SITUATIONS = st.builds(
+    Situation,
+    **{name: st.booleans() for name, value in KNOWN.items() if isinstance(value, bool)},
+    examples=st.integers(0, 5000),
+    cases=st.integers(0, 1000),
+    monthly_requests=st.integers(1, 10**9),
+)
+
+
+def step(**changes: Any) -> str:
+    return advise(Situation(**{**KNOWN, **changes}), "runbooks", 1000, 0.1).step
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"good_enough": True}, "nothing"),
+        ({"good_enough": True, "too_slow_or_dear": True}, "smaller-model"),
+        ({"good_enough": True, "too_slow_or_dear": True, "examples": 10}, "collect"),
+        ({"prompt_tried": False, "facts_missing": True, "documents": True}, "prompt"),
+        ({"facts_missing": True, "documents": True, "wrong_with_facts": False}, "rag"),
+        ({"facts_missing": True, "documents": False}, "collect"),
+        ({"facts_missing": True, "documents": True}, "lora+rag"),
+        ({}, "lora"),
+        ({"examples": 999}, "collect"),
+        ({"wrong_with_facts": False}, "collect"),
+    ],
+)
+def test_the_step_is_the_cheapest_that_can_help(changes: dict[str, Any], expected: str) -> None:
+    assert step(**changes) == expected
+
+
+@given(SITUATIONS)
+def test_it_always_says_why_what_to_expect_and_that_nothing_was_measured(situation: Situation) -> None:
+    found = advise(situation, "runbooks", 1000, 0.1)
+    assert found.because
+    assert found.expectation
+    assert found.source or found.step in ("collect", "nothing")
+    assert found.note == NOT_MEASURED
+    assert found.measure[-1] == "stepladder climb"
+
+
+@given(SITUATIONS)
+def test_training_is_never_advised_without_enough_examples_or_before_a_prompt(situation: Situation) -> None:
+    found = advise(situation, "runbooks", 1000, 0.1).step
+    if found in ("lora", "lora+rag", "smaller-model"):
+        assert situation.examples >= 1000
+        assert situation.prompt_tried or situation.good_enough
+
+
+def test_too_few_cases_come_first_among_what_to_do() -> None:
+    found = advise(Situation(**{**KNOWN, "cases": 20}), "runbooks", 1000, 0.1)
+    assert "tasks/runbooks/cases.jsonl" in found.measure[0]
+
+
+def test_the_cost_is_that_of_an_engine_kept_up_all_month() -> None:
+    found = advise(Situation(**KNOWN), "runbooks", 1000, 0.1)
+    assert "$73," in found.cost_per_month
+    assert "$0.73 per 1,000 requests" in found.cost_per_month
