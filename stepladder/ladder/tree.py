@@ -1,0 +1,77 @@
+"""The decision tree with this task's own evidence on each branch: how the verdict's answer follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stepladder.ladder.form import RungVerdict, Verdict
+from stepladder.tasks import Strict
+
+_NEEDS_DOCUMENTS = ("knowledge", "retrieval", "grounding")
+_NEEDS_TRAINING = ("grounding", "format", "behaviour")
+_MOST = 0.8  # a share of questions whose documents are found that leaves little for retrieval to mend
+
+
+class Branch(Strict):
+    """One question of the tree. ``answer`` is None where what ran does not tell."""
+
+    question: str
+    answer: bool | None
+    evidence: str
+
+
+def branches(verdict: Verdict) -> list[Branch]:
+    """The tree's questions from the cheapest step to the last, with what was measured."""
+    return list(_branches(verdict))
+
+
+def _branches(verdict: Verdict) -> Iterator[Branch]:
+    yield _eligible(verdict, "prompt", "Is a prompt good enough?")
+    yield _shares(verdict, _NEEDS_DOCUMENTS, "Is knowledge missing?")
+    if verdict.retrieval:
+        yield _found(verdict)
+    if "rag" in verdict.rungs:
+        yield _eligible(verdict, "rag", "Is retrieval good enough?")
+    yield _shares(verdict, _NEEDS_TRAINING, "Does a gap in behaviour remain?")
+    for rung in ("lora", "lora+rag"):
+        if rung in verdict.rungs or rung in verdict.skipped:
+            yield _eligible(verdict, rung, f"Is {rung} good enough?")
+    yield Branch(
+        question="Does anything help?",
+        answer=None if verdict.decision == "inconclusive" else verdict.rung is not None,
+        evidence=verdict.sentence,
+    )
+
+
+def _eligible(verdict: Verdict, rung: str, question: str) -> Branch:
+    judged = verdict.rungs.get(rung)
+    if judged is None:
+        reason = verdict.skipped.get(rung, "it was not run")
+        return Branch(question=question, answer=None, evidence=f"not run: {reason}")
+    answer = None if judged.undecided else judged.eligible
+    return Branch(question=question, answer=answer, evidence=_scored(judged, verdict.bar))
+
+
+def _scored(judged: RungVerdict, bar: float) -> str:
+    bound = f", at least {judged.lower_bound:.2f}" if judged.lower_bound is not None else ""
+    return f"it scores {judged.score:.2f}{bound}, against a bar of {bar:.2f}"
+
+
+def _shares(verdict: Verdict, causes: tuple[str, ...], question: str) -> Branch:
+    shares = {cause: verdict.gaps.get(cause, 0.0) for cause in causes}
+    total = sum(shares.values())
+    named = ", ".join(f"{cause} {share:.0%}" for cause, share in shares.items() if share)
+    if not verdict.gaps:
+        return Branch(question=question, answer=None, evidence="no case fails")
+    evidence = f"of the failing cases {total:.0%}" + (f": {named}" if named else "")
+    return Branch(question=question, answer=total > 0, evidence=evidence)
+
+
+def _found(verdict: Verdict) -> Branch:
+    name, recall = next(iter(verdict.retrieval.items()))
+    between = f" ({recall.low:.2f} to {recall.high:.2f})" if recall.low is not None else ""
+    return Branch(
+        question="Are the right documents found?",
+        answer=recall.estimate >= _MOST,
+        evidence=f"{name} is {recall.estimate:.2f}{between}",
+    )
