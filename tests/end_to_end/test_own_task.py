@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stepladder.ladder.markdown import EXIT_CODES
 from tests.end_to_end.project import make_project, read_rows, run, stepladder, write_rows
 from tests.stub_server import StubServer, stub_server
 
@@ -91,7 +92,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, stub: StubServer, tiny_lla
 
 
 def verdict(project: Path) -> dict[str, Any]:
-    return json.loads(stepladder(project, "verdict", "runbooks", "--json").stdout)
+    done = stepladder(project, "verdict", "runbooks", "--json", check=False)
+    found = json.loads(done.stdout)
+    assert done.returncode == EXIT_CODES[found["decision"]]
+    return found
 
 
 def test_rag_is_promoted_because_knowledge_was_missing(project: Path) -> None:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from stepladder.ladder.form import schema
+from stepladder.ladder.markdown import EXIT_CODES
 from stepladder.models import PACKAGED_BASE
 from stepladder.settings import load_settings
 from tests.end_to_end.project import ROOT, make_project, read_rows, stepladder, write_rows
@@ -71,7 +72,10 @@ def _some_of_each_slice(rows: list[dict[str, Any]], number: int) -> list[dict[st
 
 @pytest.fixture(scope="module")
 def verdict(project: Path) -> dict[str, Any]:
-    return json.loads(stepladder(project, "verdict", "module-qa", "--json").stdout)
+    done = stepladder(project, "verdict", "module-qa", "--json", check=False)
+    found = json.loads(done.stdout)
+    assert done.returncode == EXIT_CODES[found["decision"]]
+    return found
 
 
 def test_the_verdict_has_its_form(verdict: dict[str, Any]) -> None:

@@ -1,0 +1,60 @@
+"""The verdict as Markdown, for a pull request or a job summary."""
+
+from __future__ import annotations
+
+from stepladder.ladder.form import Decision, PairVerdict, RungVerdict, Verdict
+from stepladder.ladder.wording import money
+
+EXIT_CODES: dict[Decision, int] = {"promote": 0, "keep": 3, "inconclusive": 4, "none": 5}
+
+_HEADS = ("rung", "score", "interval", "$ per 1,000", "p95 ms", "eligible")
+
+
+def summary(verdict: Verdict) -> str:
+    """Headline, sentence, the ladder as a table, and what would help."""
+    lines = [
+        f"### Stepladder: {verdict.task}: {_headline(verdict)}",
+        "",
+        _escaped(verdict.sentence),
+        "",
+        _row(_HEADS),
+        _row(["---"] * len(_HEADS)),
+        *(_row(_cells(rung, judged, rung == verdict.rung)) for rung, judged in verdict.rungs.items()),
+        *(_row([rung, "not run", "", "", "", "no"]) for rung in verdict.skipped),
+    ]
+    if verdict.comparisons:
+        lines += ["", *(f"- {_pair(pair)}" for pair in verdict.comparisons)]
+    if verdict.advice:
+        lines += ["", "What would help:", "", *(f"- {_escaped(line)}" for line in verdict.advice)]
+    return "\n".join(lines) + "\n"
+
+
+def _headline(verdict: Verdict) -> str:
+    if verdict.decision == "none":
+        return "none good enough"
+    return f"{verdict.decision} {verdict.rung}" if verdict.rung else verdict.decision
+
+
+def _cells(rung: str, judged: RungVerdict, chosen: bool) -> list[str]:
+    interval = f"{judged.interval[0]:.3f} to {judged.interval[1]:.3f}" if judged.interval else ""
+    return [
+        f"**{rung}**" if chosen else rung,
+        f"{judged.score:.3f}",
+        interval,
+        money(judged.cost_per_1000),
+        f"{judged.latency_p95_ms:,.0f}",
+        "undecided" if judged.undecided else "yes" if judged.eligible else "no",
+    ]
+
+
+def _pair(pair: PairVerdict) -> str:
+    between = f" ({pair.interval[0]:+.3f} to {pair.interval[1]:+.3f})" if pair.interval else ""
+    return f"{pair.a} minus {pair.b}: {pair.difference:+.3f}{between}, p = {pair.p:.2g}"
+
+
+def _row(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
