@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
+from stepladder.data.references import UNREADABLE, Issue, abstains, issues_of, normalise, values_of
 from stepladder.evaluation.records import Counts
 from stepladder.tasks import Case, Strict, TaskSpec
-
-CATEGORIES = ("security", "cost", "correctness")
-Issue = tuple[str, int, str]
 
 
 class Score(Strict):
@@ -35,16 +32,6 @@ def _right(right: bool) -> Score:
     return Score(score=float(right), exact=right)
 
 
-def normalise(text: str) -> str:
-    """Lower case, single spaces, no surrounding quotes, backticks or final full stop."""
-    return re.sub(r"\s+", " ", text).strip().strip("`'\"").rstrip(".").strip("`'\"").lower()
-
-
-def abstains(spec: TaskSpec, text: str) -> bool:
-    """Whether a response says that the documents hold no answer, in the task's words."""
-    return spec.abstention is not None and normalise(spec.abstention) in normalise(text)
-
-
 def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
     """Right when every reference value stands in the answer as a whole word.
 
@@ -54,9 +41,7 @@ def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
     if not case.answerable or abstained:
         return _right(abstained and not case.answerable)
     answer = normalise(text)
-    values = [
-        normalise(str(v)) for v in (case.reference if isinstance(case.reference, list) else [case.reference])
-    ]
+    values = values_of(case.reference)
     if values in (["yes"], ["no"]):
         return _right(re.match(r"\w*", answer).group() == values[0])  # type: ignore[union-attr]
     return _right(bool(values) and all(_contains(answer, value) for value in values))
@@ -68,9 +53,9 @@ def _contains(answer: str, value: str) -> bool:
     return re.search(rf"(?<![\w.-]){re.escape(value)}(?![\w-]|\.\w)", answer) is not None
 
 
-def _score_issues(reference: dict[str, Any], text: str) -> Score:
+def _score_issues(reference: Any, text: str) -> Score:
     """Issue-level F1 on (category, line, issue); an empty review of clean code scores 1."""
-    wanted = _issues(reference)
+    wanted = issues_of(reference)
     found = _parse_issues(text)
     if found is None:
         return Score(score=0.0, exact=False, valid=False, counts=Counts(tp=0, fp=0, fn=len(wanted)))
@@ -81,19 +66,11 @@ def _score_issues(reference: dict[str, Any], text: str) -> Score:
 
 def _parse_issues(text: str) -> set[Issue] | None:
     try:
-        return _issues(json.loads(_unfenced(text)))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return issues_of(_unfenced(text))
+    except UNREADABLE:
         return None
 
 
 def _unfenced(text: str) -> str:
     fenced = re.search(r"```(?:json)?\s*(.*?)```", text, re.DOTALL)
     return fenced.group(1) if fenced else text
-
-
-def _issues(review: dict[str, Any]) -> set[Issue]:
-    return {
-        (category, int(issue["line"]), normalise(issue["issue"]))
-        for category in CATEGORIES
-        for issue in review.get(category, [])
-    }

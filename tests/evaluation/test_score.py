@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.evaluation.score import normalise, score_response
+from stepladder.data.references import normalise
+from stepladder.evaluation.score import score_response
 from stepladder.tasks import Bars, Case, TaskSpec
 
 SPEC = {"title": "t", "bars": Bars(score=0.5), "margin": 0.03, "monthly_requests": 1}
@@ -76,7 +77,16 @@ def test_an_empty_review_of_clean_code_is_wholly_right() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["", "No issues.", "[1]", '{"security": [{"line": 1}]}', '{"security": 3}', '{"cos']
+    "answer",
+    [
+        "",
+        "No issues.",
+        "[1]",
+        '{"security": [{"line": 1}]}',
+        '{"security": 3}',
+        '{"cos',
+        '{"cost": [{"line": 1e999, "issue": "x"}]}',
+    ],
 )
 def test_a_review_that_does_not_parse_scores_nothing_even_on_clean_code(answer: str) -> None:
     score = score_response(REVIEW, case(review()), answer)
