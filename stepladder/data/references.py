@@ -76,8 +76,8 @@ def _review_fault(reference: Any) -> str | None:
         issues = issues_of(reference)
     except UNREADABLE:
         return (
-            'the scorer issue-f1 cannot read the review: it needs {"security": [], "cost": [], "correctness": []}'
-            ", each issue with a `line` (a number) and an `issue` (words)"
+            "the scorer issue-f1 cannot read the review: it needs"
+            ' {"security": [], "cost": [], "correctness": []}, each issue with a `line` and an `issue`'
         )
     review = json.loads(reference) if isinstance(reference, str) else reference
     others = sorted(set(review) - set(CATEGORIES))
