@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stepladder.errors import StepladderError
+from stepladder.failures import explained
 
 if TYPE_CHECKING:
     from stepladder.stages.workspace import Workspace
@@ -21,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells tell it
 
 TaskName = Annotated[str, typer.Argument(help="a task named in params.yaml")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
@@ -127,15 +130,19 @@ def verdict(task: TaskName, as_json: AsJson = False) -> None:
 
 @contextmanager
 def _plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
-    """Turn errors that the user can act on into one clear message and exit code 1."""
+    """Turn what the user can act on into one clear message and exit code 1, Ctrl-C into a line and 130."""
     try:
-        yield
+        with explained():
+            yield
     except StepladderError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         exit_with(1)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again to go on", err=True)
-        exit_with(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer ends an interrupted command with this code and without a word.
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+            raise
+        typer.echo("interrupted; run the same command again to go on, finished work is kept", err=True)
+        exit_with(_INTERRUPTED)
 
 
 def main() -> None:

@@ -13,12 +13,14 @@ A release is a folder, named by its digest:
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from stepladder.errors import StepladderError
+from stepladder.failures import first_line, is_full_disk
 from stepladder.files import digest_value, read_json, write_json, writing
 from stepladder.prompting.compose import Plan
 from stepladder.settings import Knowledge, Mlflow
@@ -163,13 +165,29 @@ def read_release(folder: Path) -> Release:
 
 
 def use_mlflow(settings: Mlflow) -> None:
-    """Point MLflow at the configured tracking store and experiment, and keep it quiet."""
+    """Point MLflow at the configured tracking store and experiment, and keep it quiet.
+
+    Raises:
+        StepladderError: the store does not answer, or cannot be one.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # As it comes it tries for minutes before it says that a server is down.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import logging
 
     import mlflow
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    mlflow.set_experiment(settings.experiment)
+    try:
+        mlflow.set_tracking_uri(settings.tracking_uri)
+        mlflow.set_experiment(settings.experiment)
+    except Exception as error:  # MLflow's, SQLAlchemy's, a driver that is not installed
+        if is_full_disk(error):
+            raise
+        raise StepladderError(
+            f"MLflow's store cannot be used: {first_line(error)}",
+            where=re.sub(r"//[^/@]*@", "//", settings.tracking_uri),  # without the password
+            remedy="start its server or database, or set mlflow.tracking_uri in params.yaml (or"
+            " MLFLOW_TRACKING_URI) to another, such as sqlite:///mlflow.db",
+        ) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.errors import StepladderError
+from stepladder.failures import is_full_disk
 from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.index import (
     BATCH,
@@ -119,6 +120,8 @@ def create_edge(folder: Path, dimension: int) -> EdgeIndex:
         folder.mkdir(parents=True, exist_ok=True)
         return EdgeIndex(edge.EdgeShard.create(str(folder), config))
     except Exception as error:  # the binding raises bare Exception
+        if is_full_disk(error):
+            raise
         raise StepladderError(
             f"cannot create the index: {error}", where=str(folder), remedy="choose an empty, writable folder"
         ) from error

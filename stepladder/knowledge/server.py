@@ -105,10 +105,15 @@ class ServerIndex:
 
 
 def connect(url: str) -> QdrantClient:
-    """A client of the server at ``url``; the environment's ``QDRANT_API_KEY`` is sent if set."""
+    """A client of the server at ``url``; the environment's ``QDRANT_API_KEY`` is sent if set.
+
+    Raises:
+        StepladderError: the URL is none.
+    """
     from qdrant_client import QdrantClient
 
-    return QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"), check_compatibility=False)
+    with _asking(url):
+        return QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"), check_compatibility=False)
 
 
 def create_collection(client: QdrantClient, collection: str, dimension: int) -> ServerIndex:
