@@ -4,7 +4,7 @@ A release is a folder, named by its digest:
 
     release.json   Release
     task/          task.yaml and prompt.md as they were
-    index/         the index version, for a rung with retrieval and the embedded engine
+    index/         the index version (on a server: its manifest, which names it), for a rung with retrieval
     adapter/       the LoRA adapter, for a rung with one
     verdict.json   the verdict that chose it
     report.html
@@ -63,6 +63,11 @@ class Registered(Strict):
 def registered_name(task: str) -> str:
     """The registered model's name in MLflow."""
     return f"stepladder-{task}"
+
+
+def short(digest: str) -> str:
+    """A digest as the name of a folder."""
+    return digest[:16]
 
 
 def freeze(
@@ -142,12 +147,25 @@ def newest(task: str, scratch: Path) -> Registered:
             f" (`stepladder verdict {task}` tells what it says now)",
         )
     latest = client.get_model_version_by_alias(name, CHALLENGER)
-    folder = scratch / latest.tags[_DIGEST_TAG][:16]
+    folder = scratch / short(latest.tags[_DIGEST_TAG])
     if not folder.is_dir():
         source = mlflow.artifacts.download_artifacts(f"models:/{name}/{latest.version}")
         with writing(folder) as draft:
             shutil.copytree(source, draft)
     return Registered(release=read_release(folder), version=str(latest.version), folder=folder)
+
+
+def in_use(task: str) -> set[str]:
+    """Digests of the task's releases that an alias names: those that may be asked next."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    name = registered_name(task)
+    return {
+        str(client.get_model_version(name, version).tags[_DIGEST_TAG])
+        for model in client.search_registered_models(f"name = '{name}'")
+        for version in model.aliases.values()
+    }
 
 
 def read_release(folder: Path) -> Release:

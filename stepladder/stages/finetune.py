@@ -12,6 +12,7 @@ from stepladder.knowledge.chunk import Chunk
 from stepladder.models import model_digest, require_base
 from stepladder.prompting.compose import Plan, compose
 from stepladder.prompting.context import fit_context
+from stepladder.releases import short
 from stepladder.stages.answering import Contexts, contexts_of
 from stepladder.stages.records import Skipped, TrainingRecord
 from stepladder.stages.workspace import Workspace, save
@@ -156,7 +157,7 @@ def merged_model(workspace: Workspace, base: str, adapter: Path, adapter_digest:
     """The base with the adapter merged into it, for engines that serve no adapters well (CPU); made once."""
     from stepladder.tuning.merge import merge
 
-    folder = workspace.scratch / "merged" / adapter_digest[:16]
+    folder = workspace.merged / short(adapter_digest)
     if not folder.is_dir():
         with writing(folder) as draft:
             merge(base, adapter, draft)
