@@ -9,6 +9,8 @@ from stepladder.data.references import UNREADABLE, Issue, abstains, issues_of, n
 from stepladder.evaluation.records import Counts
 from stepladder.tasks import Case, Strict, TaskSpec
 
+_AROUND = " .:!?'\"`()[]{}*"
+
 
 class Score(Strict):
     """``score`` in [0, 1]; ``exact``: wholly right; ``valid``: in the form that the task asks for."""
@@ -33,7 +35,7 @@ def _right(right: bool) -> Score:
 
 
 def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
-    """Right when every reference value stands in the answer as a whole word.
+    """Right when every reference value stands in the answer as a whole word, and no other is listed.
 
     Yes and no count only as the first word; abstaining is right exactly where the case is unanswerable.
     """
@@ -43,8 +45,38 @@ def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
     answer = normalise(text)
     values = values_of(case.reference)
     if values in (["yes"], ["no"]):
-        return _right(re.match(r"\w*", answer).group() == values[0])  # type: ignore[union-attr]
-    return _right(bool(values) and all(_contains(answer, value) for value in values))
+        said = re.match(r"\w*", answer).group()  # type: ignore[union-attr]
+        return _right(said == values[0] and not {"yes", "no"} - {said} & set(_items(text, "/")))
+    held = bool(values) and all(_contains(answer, value) for value in values)
+    return _right(held and not _lists_others(text, values))
+
+
+def _lists_others(text: str, values: list[str]) -> bool:
+    """Whether a list in the answer has an item that is a bare value, but none of the right ones.
+
+    Bare is what has as many words as the longest right value, and at most two: "present, absent" lists
+    another value beside "present"; "present, unless it is asked to go" explains. The beginning of a right
+    value is no other one: answers are cut at the task's length.
+    """
+    most = min(2, max(len(value.split()) for value in values))
+    return any(
+        len(item.split()) <= most
+        and not any(_contains(item, value) or value.startswith(item) for value in values)
+        for item in _items(_answering_part(text, values))
+    )
+
+
+def _answering_part(text: str, values: list[str]) -> str:
+    """The first paragraph where it holds the values: what a model rambles below is no part of its list."""
+    first = re.split(r"\n\s*\n", text.strip(), maxsplit=1)[0]
+    return first if all(_contains(normalise(first), value) for value in values) else text
+
+
+def _items(text: str, more: str = "") -> list[str]:
+    """What stands between commas, semicolons, bars, ends of line, "and" and "or", and ``more`` separators."""
+    pieces = re.split(rf"[,;|\n{more}]|\s/\s|\b(?:and|or)\b", text.strip(), flags=re.IGNORECASE)
+    bare = (normalise(re.sub(r"^\s*(?:[-*]|\d+[.)])\s+", "", piece)).strip(_AROUND) for piece in pieces)
+    return [item for item in bare if item]
 
 
 def _contains(answer: str, value: str) -> bool:
