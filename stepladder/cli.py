@@ -58,14 +58,15 @@ def setup() -> None:
 def sample(
     name: Annotated[str, typer.Argument(help="module-qa or terraform-review")],
     all_modules: Annotated[bool, typer.Option("--all", help="module-qa: every module, some 9,000")] = False,
+    force: Annotated[bool, typer.Option("--force", help="overwrite files that were edited")] = False,
 ) -> None:
-    """Build a sample task's data, in place of what is there."""
+    """Build a sample task's data, in place of what an earlier build left there."""
     from stepladder.console import say
     from stepladder.samples.build import build_sample, with_all_modules
 
     say(f"sample {name}: building")
     settings = _workspace().settings
-    report = build_sample(name, with_all_modules(settings) if all_modules else settings)
+    report = build_sample(name, with_all_modules(settings) if all_modules else settings, force=force)
     state = "already there" if report.reused else f"built in {report.seconds:.0f} s"
     say(f"sample {name}: {state}; {report.pages} pages, {report.cases} cases, {report.examples} examples")
 
