@@ -119,6 +119,8 @@ def test_ctrl_c_in_a_climb_lets_the_stage_end_first(project: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Tests in the background of a shell inherit that the signal is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     assert climb.stderr is not None
     assert climb.stderr.readline() == "running\n"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,6 +152,34 @@ def test_an_engine_that_has_ended_is_not_asked_again_and_answers_are_kept(
     assert pauses == []
     assert "run the same command again" in caught.value.remedy
     assert bench.responder.respond([request("a")])[0].text == "re: a"
+
+
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Tests in the background of a shell inherit that the signal is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_the_engine_answers_ends_the_wait_and_keeps_what_came(
+    tmp_path: Path, heeds_ctrl_c: None
+) -> None:
+    gone = threading.Event()
+
+    def interrupt(body: dict[str, object]) -> str:
+        if body["messages"][-1]["content"] == "slow":  # type: ignore[index]
+            os.kill(os.getpid(), signal.SIGINT)
+            gone.wait(30)
+        return echo(body)
+
+    with stub_server(interrupt) as server:
+        bench = Bench(server, tmp_path)
+        bench.responder.concurrency = 1
+        with pytest.raises(KeyboardInterrupt):
+            bench.responder.respond([request("a"), request("slow")])
+        gone.set()
+        assert bench.responder.respond([request("a")])[0].text == "re: a"
 
 
 def test_what_stands_against_a_request_is_told_before_an_engine_starts(bench: Bench) -> None:
