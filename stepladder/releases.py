@@ -161,11 +161,13 @@ def in_use(task: str) -> set[str]:
 
     client = mlflow.MlflowClient()
     name = registered_name(task)
-    return {
-        str(client.get_model_version(name, version).tags[_DIGEST_TAG])
+    versions = [
+        client.get_model_version(name, version)
         for model in client.search_registered_models(f"name = '{name}'")
         for version in model.aliases.values()
-    }
+    ]
+    # A version that someone registered by hand has no such tag.
+    return {str(version.tags[_DIGEST_TAG]) for version in versions if _DIGEST_TAG in version.tags}
 
 
 def read_release(folder: Path) -> Release:
