@@ -33,6 +33,7 @@ class EdgeIndex:
 
     def __init__(self, shard: Any) -> None:
         self._shard = shard
+        self._changed = False
 
     def upsert(self, points: Sequence[IndexedChunk]) -> None:
         """See ``Index``."""
@@ -46,6 +47,7 @@ class EdgeIndex:
             )
             for point in points
         ]
+        self._changed = True
         for start in range(0, len(rows), BATCH):
             self._shard.update(edge.UpdateOperation.upsert_points(rows[start : start + BATCH]))
 
@@ -67,6 +69,7 @@ class EdgeIndex:
         """See ``Index``."""
         import qdrant_edge as edge
 
+        self._changed = True
         self._shard.update(edge.UpdateOperation.delete_points([point_id(chunk_id) for chunk_id in ids]))
 
     def chunks(self) -> list[Chunk]:
@@ -94,11 +97,17 @@ class EdgeIndex:
 
     def optimize(self) -> None:
         """Build the graph where there are chunks enough for one; blocks until done."""
+        self._changed = True
         self._shard.optimize()
 
-    def close(self) -> None:
-        """See ``Index``."""
+    def flush(self) -> None:
+        """Write what is still in memory."""
         self._shard.flush()
+
+    def close(self) -> None:
+        """See ``Index``. A reader writes nothing: its folder may have been replaced by a newer version."""
+        if self._changed:
+            self.flush()
         self._shard.close()
 
 
@@ -156,7 +165,9 @@ def seal_edge(folder: Path) -> None:
     Raises:
         StepladderError: it does not open.
     """
-    open_edge(folder).close()
+    fresh = open_edge(folder)
+    fresh.flush()
+    fresh.close()
 
 
 def _sparse(vector: SparseVector) -> Any:
