@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stepladder.errors import StepladderError
+from stepladder.failures import explained
 
 if TYPE_CHECKING:
     from stepladder.stages.workspace import Workspace
@@ -21,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells tell it
 
 TaskName = Annotated[str, typer.Argument(help="a task named in params.yaml")]
 Known = Annotated[bool | None, typer.Option(help="asked when not given")]
@@ -56,14 +59,15 @@ def setup() -> None:
 def sample(
     name: Annotated[str, typer.Argument(help="module-qa or terraform-review")],
     all_modules: Annotated[bool, typer.Option("--all", help="module-qa: every module, some 9,000")] = False,
+    force: Annotated[bool, typer.Option("--force", help="overwrite files that were edited")] = False,
 ) -> None:
-    """Build a sample task's data, in place of what is there."""
+    """Build a sample task's data, in place of what an earlier build left there."""
     from stepladder.console import say
     from stepladder.samples.build import build_sample, with_all_modules
 
     say(f"sample {name}: building")
     settings = _workspace().settings
-    report = build_sample(name, with_all_modules(settings) if all_modules else settings)
+    report = build_sample(name, with_all_modules(settings) if all_modules else settings, force=force)
     state = "already there" if report.reused else f"built in {report.seconds:.0f} s"
     say(f"sample {name}: {state}; {report.pages} pages, {report.cases} cases, {report.examples} examples")
 
@@ -188,15 +192,19 @@ def _answer(name: str, known: bool | int | None) -> bool | int:
 
 @contextmanager
 def _plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
-    """Turn errors that the user can act on into one clear message and exit code 1."""
+    """Turn what the user can act on into one clear message and exit code 1, Ctrl-C into a line and 130."""
     try:
-        yield
+        with explained():
+            yield
     except StepladderError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         exit_with(1)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again to go on", err=True)
-        exit_with(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer ends an interrupted command with this code and without a word.
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+            raise
+        typer.echo("interrupted; run the same command again to go on, finished work is kept", err=True)
+        exit_with(_INTERRUPTED)
 
 
 def main() -> None:

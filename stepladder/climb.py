@@ -46,7 +46,7 @@ def reproduce(root: Path, *, force: bool = False) -> None:
         code = process.wait()
     except KeyboardInterrupt:
         # The stage got the signal too: let it end its engine before the prompt comes back.
-        print("interrupted: ending the stage; run the same command again to go on", file=sys.stderr)
+        print("ending the stage", file=sys.stderr)
         process.wait()
         raise
     if code:

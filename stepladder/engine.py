@@ -31,11 +31,15 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class RunningEngine:
-    """An OpenAI-compatible server: its base URL (ending in ``/v1``), model name and log, if it is ours."""
+    """An OpenAI-compatible server.
+
+    ``url`` ends in ``/v1``; ``log`` is set where the server is ours; ``alive`` tells whether it still runs.
+    """
 
     url: str
     model: str
     log: Path | None = None
+    alive: Callable[[], bool] = lambda: True
 
 
 @contextlib.contextmanager
@@ -64,7 +68,9 @@ def engine(
         process = _start(model, settings, port, output.fileno())
     try:
         _await_ready(process, port, settings.start_timeout_s, log, on_wait)
-        yield RunningEngine(f"http://127.0.0.1:{port}/v1", SERVED_NAME, log)
+        yield RunningEngine(
+            f"http://127.0.0.1:{port}/v1", SERVED_NAME, log, alive=lambda: process.poll() is None
+        )
     finally:
         _stop(process, port)
 
@@ -80,7 +86,13 @@ def _attach(url: str) -> RunningEngine:
             where=url,
             remedy="start it, or set engine.url to null so that Stepladder starts vLLM itself",
         ) from error
-    return RunningEngine(base, name)
+    return RunningEngine(base, name, alive=lambda: _answers(f"{base}/models"))
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=2).is_success
+    return False
 
 
 def _take_port(wanted: int) -> int:
@@ -173,9 +185,8 @@ def _await_ready(
                 where=str(log),
                 remedy="read the log; often it is memory (lower engine.kv_cache_gib or engine.max_model_len)",
             )
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).is_success:
-                return
+        if _answers(f"http://127.0.0.1:{port}/health"):
+            return
         on_wait(waited)
         time.sleep(0.5)
     raise StepladderError(

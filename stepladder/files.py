@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from stepladder.errors import StepladderError
 
+_ASIDE = ".old"  # what is replaced, until its successor stands in its place
+_OWNER = ".owner"
 _FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
@@ -50,25 +54,55 @@ def writing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that replaces it when the block ends well.
 
     Works for a file and for a folder. When the block raises, ``path`` stays as it was. An error of the
-    block that has nothing to do with writing here (a refused connection, say) is raised as it is.
+    block that has nothing to do with writing here (a refused connection, say) is raised as it is. What a
+    killed writer of the same path left beside it is swept away first.
 
     Raises:
         StepladderError: the disk is full or the place is not writable.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
         raise _unwritable(path, error) from error
     draft = scratch / path.name
     try:
-        yield draft
-        _replace(draft, path, scratch / "old")
+        with _owning(scratch):
+            yield draft
+            _replace(draft, path, scratch / _ASIDE)
     except OSError as error:
         if error.errno in _FULL_OR_READ_ONLY or _concerns(error, scratch):
             raise _unwritable(path, error) from error
         raise
     finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _owning(scratch: Path) -> Iterator[None]:
+    """Hold a lock on a scratch folder; the system lets go of it when this process ends, however it ends."""
+    # Locked under another name first: nobody sees the file without its lock.
+    unlocked = scratch / f"{_OWNER}.new"
+    with unlocked.open("w") as file:
+        with suppress(OSError):  # a file system without locks: what is left there is never swept
+            fcntl.flock(file, fcntl.LOCK_EX)
+            unlocked.rename(scratch / _OWNER)
+        yield
+
+
+def _sweep(path: Path) -> None:
+    """Remove the scratch folders of writers of ``path`` that were killed; finish a replacement begun."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")  # as tempfile.mkdtemp names them
+    for scratch in [found for found in path.parent.iterdir() if ours.fullmatch(found.name)]:
+        try:
+            with (scratch / _OWNER).open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # its writer lives, is about to take it, or has just removed it
+            continue
+        if (scratch / _ASIDE).exists() and not path.exists():
+            # Killed between the two renames: the draft was whole.
+            (scratch / path.name).replace(path)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -147,9 +181,14 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def jsonl_text(rows: Iterable[Any]) -> str:
+    """One JSON value a line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write one JSON value a line, whole or not at all."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, jsonl_text(rows))
 
 
 def read_jsonl(path: Path) -> list[tuple[int, Any]]:

@@ -4,7 +4,7 @@ A release is a folder, named by its digest:
 
     release.json   Release
     task/          task.yaml and prompt.md as they were
-    index/         the index version, for a rung with retrieval and the embedded engine
+    index/         the index version (on a server: its manifest, which names it), for a rung with retrieval
     adapter/       the LoRA adapter, for a rung with one
     verdict.json   the verdict that chose it
     report.html
@@ -13,12 +13,14 @@ A release is a folder, named by its digest:
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from stepladder.errors import StepladderError
+from stepladder.failures import first_line, is_full_disk
 from stepladder.files import digest_value, read_json, write_json, writing
 from stepladder.prompting.compose import Plan
 from stepladder.settings import Knowledge, Mlflow
@@ -61,6 +63,11 @@ class Registered(Strict):
 def registered_name(task: str) -> str:
     """The registered model's name in MLflow."""
     return f"stepladder-{task}"
+
+
+def short(digest: str) -> str:
+    """A digest as the name of a folder."""
+    return digest[:16]
 
 
 def freeze(
@@ -140,12 +147,27 @@ def newest(task: str, scratch: Path) -> Registered:
             f" (`stepladder verdict {task}` tells what it says now)",
         )
     latest = client.get_model_version_by_alias(name, CHALLENGER)
-    folder = scratch / latest.tags[_DIGEST_TAG][:16]
+    folder = scratch / short(latest.tags[_DIGEST_TAG])
     if not folder.is_dir():
         source = mlflow.artifacts.download_artifacts(f"models:/{name}/{latest.version}")
         with writing(folder) as draft:
             shutil.copytree(source, draft)
     return Registered(release=read_release(folder), version=str(latest.version), folder=folder)
+
+
+def in_use(task: str) -> set[str]:
+    """Digests of the task's releases that an alias names: those that may be asked next."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    name = registered_name(task)
+    versions = [
+        client.get_model_version(name, version)
+        for model in client.search_registered_models(f"name = '{name}'")
+        for version in model.aliases.values()
+    ]
+    # A version that someone registered by hand has no such tag.
+    return {str(version.tags[_DIGEST_TAG]) for version in versions if _DIGEST_TAG in version.tags}
 
 
 def read_release(folder: Path) -> Release:
@@ -163,13 +185,29 @@ def read_release(folder: Path) -> Release:
 
 
 def use_mlflow(settings: Mlflow) -> None:
-    """Point MLflow at the configured tracking store and experiment, and keep it quiet."""
+    """Point MLflow at the configured tracking store and experiment, and keep it quiet.
+
+    Raises:
+        StepladderError: the store does not answer, or cannot be one.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # As it comes it tries for minutes before it says that a server is down.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import logging
 
     import mlflow
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    mlflow.set_experiment(settings.experiment)
+    try:
+        mlflow.set_tracking_uri(settings.tracking_uri)
+        mlflow.set_experiment(settings.experiment)
+    except Exception as error:  # MLflow's, SQLAlchemy's, a driver that is not installed
+        if is_full_disk(error):
+            raise
+        raise StepladderError(
+            f"MLflow's store cannot be used: {first_line(error)}",
+            where=re.sub(r"//[^/@]*@", "//", settings.tracking_uri),  # without the password
+            remedy="start its server or database, or set mlflow.tracking_uri in params.yaml (or"
+            " MLFLOW_TRACKING_URI) to another, such as sqlite:///mlflow.db",
+        ) from error

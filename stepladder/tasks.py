@@ -62,7 +62,7 @@ class TaskSpec(Strict):
 
 
 class Case(Strict):
-    """One evaluation item. ``evidence`` holds ids of chunks or pages: ``page#heading/heading``."""
+    """One evaluation item. ``evidence`` holds ids of pages or sections: ``page#heading/heading``."""
 
     id: str = Field(min_length=1)
     input: str = Field(min_length=1)

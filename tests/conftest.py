@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,23 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a fresh MLflow store, which is the one in use."""
+    import mlflow
+
+    from stepladder.releases import use_mlflow
+    from stepladder.settings import Mlflow
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    mlflow.create_experiment("tests", artifact_location=(folder / "artifacts").as_uri())
+    use_mlflow(Mlflow(tracking_uri=f"sqlite:///{folder}/mlflow.db", experiment="tests"))
+    yield folder
+    mlflow.set_tracking_uri(before)
 
 
 def _tiny_tokenizer():  # noqa: ANN202  the type's import is heavy

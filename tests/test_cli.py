@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from stepladder.cli import main
 from tests.end_to_end.project import ROOT
 
 HEAVY = ("torch", "vllm", "great_expectations", "sentence_transformers", "mlflow", "transformers", "pandas")
@@ -81,3 +84,63 @@ def test_an_unknown_sample_names_the_known_ones(project: Path) -> None:
     done = stepladder(project, "sample", "poetry")
     assert done.returncode == 1
     assert "module-qa" in done.stderr
+
+
+def test_ctrl_c_in_a_command_ends_with_one_line_and_code_130(
+    monkeypatch: pytest.MonkeyPatch, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr("stepladder.stages.run_stage", interrupt)
+    monkeypatch.setattr(sys, "argv", ["stepladder", "stage", "evaluate"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    said = capsys.readouterr()
+    assert said.err == "interrupted; run the same command again to go on, finished work is kept\n"
+    assert said.out == ""
+
+
+def test_ctrl_c_in_a_climb_lets_the_stage_end_first(project: Path) -> None:
+    """A stand-in for DVC takes its time to end; both get the signal, as from a terminal."""
+    (project / "dvc.py").write_text(
+        "import signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
+        "print('running', file=sys.stderr, flush=True)\n"
+        "signal.sigwait({signal.SIGINT})\n"
+        "print('stage ended', file=sys.stderr, flush=True)\n"
+        "sys.exit(130)\n"
+    )
+    climb = subprocess.Popen(
+        [sys.executable, "-m", "stepladder", "climb"],
+        cwd=project,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Tests in the background of a shell inherit that the signal is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    assert climb.stderr is not None
+    assert climb.stderr.readline() == "running\n"
+    os.killpg(climb.pid, signal.SIGINT)
+    said = climb.stderr.read().splitlines()
+    assert climb.wait(30) == 130
+    assert sorted(said[:2]) == ["ending the stage", "stage ended"]
+    assert said[2:] == ["interrupted; run the same command again to go on, finished work is kept"]
+
+
+def test_a_full_disk_in_a_command_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr("stepladder.climb.climb", fill)
+    monkeypatch.setattr(sys, "argv", ["stepladder", "climb"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "error: the disk is full" in capsys.readouterr().err

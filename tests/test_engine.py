@@ -25,6 +25,8 @@ def model(tmp_path: Path) -> str:
 def test_attaching_uses_the_servers_first_model(tmp_path: Path) -> None:
     with stub_server(lambda _: "x") as server, engine("any", Engine(url=server.url), tmp_path) as running:
         assert (running.url, running.model) == (server.url, "stub")
+        assert running.alive()
+    assert not running.alive()
 
 
 def test_attaching_to_nothing_says_so(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,79 @@ def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old_folder(tmp_pa
     with pytest.raises(StepladderError, match="cannot write"), files.writing(path):
         pass
     assert (path / "kept").read_text() == "x"
+
+
+WRITER = """
+import os, sys
+from pathlib import Path
+from stepladder import files
+replace = files._replace
+def die(draft, path, aside):
+    if sys.argv[2] == "between the renames":
+        path.replace(aside)
+        os.kill(os.getpid(), 9)
+    replace(draft, path, aside)
+files._replace = die
+with files.writing(Path(sys.argv[1])) as draft:
+    draft.mkdir()
+    (draft / "new").write_text("new")
+    print("writing", flush=True)
+    if sys.argv[2] == "in the block":
+        os.kill(os.getpid(), 9)
+    if sys.argv[2] == "not yet":
+        sys.stdin.read()
+"""
+
+
+def start_writer(path: Path, dies: str) -> subprocess.Popen[str]:
+    """Another process that writes a folder at ``path``, and is killed at some point."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), dies],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "writing\n"
+    return writer
+
+
+def write_folder(path: Path, name: str) -> None:
+    with files.writing(path) as draft:
+        draft.mkdir()
+        (draft / name).write_text(name)
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next_writer_of_the_same_path(tmp_path: Path) -> None:
+    write_folder(tmp_path / "out", "old")
+    start_writer(tmp_path / "out", "in the block").wait()
+    assert len(leftovers(tmp_path)) == 1
+    files.write_text(tmp_path / "out.json", "another output")
+    assert len(leftovers(tmp_path)) == 1
+    assert (tmp_path / "out/old").read_text() == "old"
+    write_folder(tmp_path / "out", "newer")
+    assert leftovers(tmp_path) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["newer"]
+
+
+def test_the_scratch_of_a_writer_that_lives_is_left_alone(tmp_path: Path) -> None:
+    writer = start_writer(tmp_path / "out", "not yet")
+    write_folder(tmp_path / "out", "ours")
+    assert len(leftovers(tmp_path)) == 1
+    writer.communicate("go on")
+    assert writer.returncode == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
+    assert leftovers(tmp_path) == []
+
+
+def test_a_writer_killed_while_it_replaced_a_folder_loses_nothing(tmp_path: Path) -> None:
+    write_folder(tmp_path / "out", "old")
+    start_writer(tmp_path / "out", "between the renames").wait()
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="bad"):
+        write_and_fail(tmp_path / "out", ValueError("bad"))
+    assert (tmp_path / "out/new").read_text() == "new"
+    assert leftovers(tmp_path) == []
 
 
 def test_json_lines_keep_their_numbers_and_blank_lines_are_skipped(tmp_path: Path) -> None:

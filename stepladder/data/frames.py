@@ -7,13 +7,15 @@ further: its other columns are None.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from stepladder.data.answers import Check, answer_check
-from stepladder.data.headings import section_ids, without_part
+from stepladder.data.headings import section_ids
+from stepladder.data.references import reference_fault
 from stepladder.errors import StepladderError
 from stepladder.files import digest_text, parse_line, read_lines
 from stepladder.tasks import ROLES_ALTERNATE, Case, Example, Row, Task, explain
@@ -50,7 +52,7 @@ def task_frames(task: Task) -> dict[str, list[Record]]:
     slices = {row.slice for _, row in case_rows if isinstance(row, Case)} | {"all"}
     frames = {
         "examples": [
-            head if row is None else head | _example_columns(row, checks, slices)
+            head if row is None else head | _example_columns(row, task, checks, slices)
             for head, row in _rows(task, "examples", Example)
         ],
         "cases": [
@@ -90,20 +92,23 @@ def _ident(value: Any, number: int, kind: type[Row]) -> str | None:
 def _case_columns(row: Case, task: Task, checks: _Checks) -> Record:
     unsupported = task.has_knowledge and row.answerable and not row.evidence
     abstains = not row.answerable and row.reference == task.spec.abstention
+    disobeys = None if abstains else checks.answer(row.reference)
     return {
         "input": row.input.strip(),
-        "answer": None if abstains else checks.answer(row.reference),
+        "answer": disobeys or reference_fault(task.spec, row.reference, answerable=row.answerable),
         "evidence": checks.evidence(row.evidence),
         "support": "answerable, but names no evidence: retrieval cannot be scored" if unsupported else None,
     }
 
 
-def _example_columns(row: Example, checks: _Checks, slices: set[str]) -> Record:
+def _example_columns(row: Example, task: Task, checks: _Checks, slices: set[str]) -> Record:
     known = row.slice in slices
+    disobeys = checks.answer(row.output) if row.answerable else None
     return {
         "input": row.input.strip(),
         "output": row.output.strip(),
-        "answer": checks.answer(row.output) if row.answerable else None,
+        # Some examples are held out and scored like cases, their answers the references.
+        "answer": disobeys or reference_fault(task.spec, row.output, answerable=row.answerable),
         "evidence": checks.evidence(row.evidence),
         "slice_known": None if known else f"no case is of slice {row.slice!r}",
     }
@@ -122,21 +127,28 @@ def _page_record(page: str, text: str) -> Record:
 
 
 def _evidence_check(task: Task) -> _EvidenceCheck:
-    """A function from a row's evidence to the ids that do not exist, in words."""
+    """A function from a row's evidence to what it names in vain, in words."""
     sections: dict[str, set[str]] = {}
 
-    def exists(evidence: str) -> bool:
-        page, mark, _ = evidence.partition("#")
-        if not mark or page not in task.pages:
-            return page in task.pages
+    def fault(evidence: str) -> str | None:
+        page, mark, section = evidence.partition("#")
+        if page not in task.pages:
+            return f"no such page or section: {evidence}"
         if page not in sections:
             sections[page] = section_ids(page, task.pages[page])
-        return evidence in sections[page] or without_part(evidence) in sections[page]
+        if evidence in sections[page]:
+            return None
+        if not sections[page]:
+            return f"the page has no text: {evidence}"
+        if mark and not section:
+            return f"no text stands before the page's first section: {evidence}"
+        if re.search(r"~\d+$", section):
+            return f"names a part, which depends on how long chunks are; name the section: {evidence}"
+        return f"no such page or section: {evidence}"
 
     def missing(evidence: list[str]) -> str | None:
         if evidence and not task.has_knowledge:
             return "names evidence, but the task has no knowledge folder"
-        absent = [item for item in evidence if not exists(item)]
-        return f"no such page or section: {', '.join(absent)}" if absent else None
+        return "; ".join(told for item in evidence if (told := fault(item))) or None
 
     return missing

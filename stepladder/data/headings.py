@@ -1,13 +1,25 @@
-"""The ids of a Markdown page's sections: what a case's evidence, ``page#heading/heading``, points at.
-
-They follow the ids that ``stepladder.knowledge.chunk`` gives to chunks, which stands above this package
-and cannot be used here; ``tests/data/test_headings.py`` holds the two together.
-"""
+"""A Markdown page's sections and their ids, at which a case's evidence, ``page#heading/heading``, points."""
 
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from stepladder.data.markdown import Block, Heading, parse
+
+
+@dataclass(frozen=True)
+class Section:
+    """The headings that a section stands under, its own the last, and its blocks."""
+
+    path: tuple[Heading, ...]
+    blocks: list[Block]
+
+    @property
+    def name(self) -> str:
+        """Its id within the page: the headings, but not the page's title (level 1), as slugs."""
+        return "/".join(slug(heading.text) for heading in self.path if heading.level > 1)
 
 
 def slug(heading: str) -> str:
@@ -15,39 +27,30 @@ def slug(heading: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "-", heading.lower()).strip("-") or "section"
 
 
+def sections(parts: Iterable[Heading | Block]) -> Iterator[Section]:
+    """Sections in order; one without text of its own only where nothing stands below it."""
+    section = Section((), [])
+    for part in parts:
+        if isinstance(part, Block):
+            section.blocks.append(part)
+            continue
+        above = tuple(heading for heading in section.path if heading.level < part.level)
+        # A heading above deeper ones lives on in their paths.
+        if section.blocks or (section.path and above != section.path):
+            yield section
+        section = Section((*above, part), [])
+    if section.blocks or section.path:
+        yield section
+
+
 def section_ids(page: str, markdown: str) -> set[str]:
-    """The ids that evidence may name in a page: the page, ``page#`` (its start), and each section.
+    """The ids that evidence may name in a page: the page, and each section that has text or one below it.
 
-    The page's title (a heading of level 1) is left out of the path; sections without text of their own
-    count, for evidence names all that stands below them.
+    ``page#``, the start, counts only where text stands before the first section; an empty page has none.
     """
-    ids = {page, f"{page}#"}
-    path: list[tuple[int, str]] = []
-    for level, heading in _headings(markdown):
-        path = [(above, name) for above, name in path if above < level]
-        path.append((level, slug(heading)))
-        ids.add(f"{page}#" + "/".join(name for depth, name in path if depth > 1))
+    ids: set[str] = set()
+    for section in sections(parse(markdown)):
+        ids |= {page, f"{page}#{section.name}"}
+        names = section.name.split("/")
+        ids |= {f"{page}#{'/'.join(names[:depth])}" for depth in range(1, len(names))}
     return ids
-
-
-def without_part(evidence: str) -> str:
-    """An id without the ``~2`` of a section's later parts: how a section is cut is not the task's affair."""
-    return re.sub(r"~\d+$", "", evidence)
-
-
-def _headings(markdown: str) -> list[tuple[int, str]]:
-    """(level, plain text) of the headings that stand in no list or quotation."""
-    from markdown_it import MarkdownIt
-
-    parser = MarkdownIt("commonmark").enable("table")
-    # Inline parsing is most of the time, and only the headings' text is wanted.
-    tokens = parser.disable("inline").parse(markdown)
-    parser.enable("inline")
-    found = []
-    for opening, inline in pairwise(tokens):
-        if opening.type == "heading_open" and opening.level == 0:
-            children = parser.parseInline(inline.content)[0].children or []
-            breaks = ("softbreak", "hardbreak")
-            text = "".join(" " if child.type in breaks else child.content for child in children)
-            found.append((int(opening.tag[1:]), " ".join(text.split())))
-    return found

@@ -41,7 +41,7 @@ def _sound(column: str, notes: str, severity: str = "critical") -> dict[str, Any
 _SOME_ROWS = _expect("table_row_count_to_be_between", "there are no rows", min_value=1)
 _OWN_ID = _expect("column_values_to_be_unique", "the id stands on another row too", column="id")
 _FORM = _sound("form", "has not the form of its kind")
-_ANSWER = _sound("answer", "the answer does not obey the task's output schema")
+_ANSWER = _sound("answer", "the answer does not obey the task's output schema, or its scorer cannot read it")
 _EVIDENCE = _sound("evidence", "names evidence that does not exist")
 
 SUITES: dict[str, list[dict[str, Any]]] = {
@@ -71,7 +71,7 @@ SUITES: dict[str, list[dict[str, Any]]] = {
     "knowledge": [
         _SOME_ROWS,
         _FORM,
-        _expect("column_values_to_not_be_null", "the page has no text", "warning", column="content"),
+        _expect("column_values_to_not_be_null", "the page has no text", column="content"),
         _expect("column_values_to_be_unique", "another page has this text", "warning", column="content"),
         _expect(
             "column_value_lengths_to_be_between",

@@ -38,7 +38,8 @@ def evaluate(
         compose(task, plan, case.input, context, count_tokens)
         for case, context in zip(cases, contexts, strict=True)
     ]
-    responses = responder.respond([request for request, _ in composed], progress)
+    names = [f"{task.name} {plan.rung} ({plan.variant}), case {case.id}" for case in cases]
+    responses = responder.respond([request for request, _ in composed], progress, names)
     outcomes = []
     for case, (_, sources), response in zip(cases, composed, responses, strict=True):
         outcomes.append(

@@ -20,11 +20,16 @@ from stepladder.files import digest_value
 from stepladder.prompting.compose import Request
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import APIError, AsyncOpenAI
 
 SAMPLING = {"temperature": 0.0, "seed": 0}
 
+# Seconds between attempts when the engine fails at a request but still runs.
+PAUSES_S = (0.5, 1.0, 2.0, 4.0)
+
 Progress = Callable[[int, int], None]
+Named = tuple[str, Request]
+"""A request with a name for errors, such as ``case c12``."""
 
 
 @dataclass
@@ -37,6 +42,7 @@ class Responder:
         start: gives a running engine; entered at the first missing response.
         concurrency: requests in flight.
         timeout_s: for one request.
+        check: called with the requests to ask before the engine starts; it raises what stands against them.
     """
 
     model_digest: str
@@ -45,23 +51,33 @@ class Responder:
     start: Callable[[], AbstractContextManager[RunningEngine]]
     concurrency: int
     timeout_s: float
+    check: Callable[[Sequence[Named]], None] = lambda _: None
     _stack: ExitStack = field(default_factory=ExitStack)
     _engine: RunningEngine | None = None
     asked: int = 0
 
     def respond(
-        self, requests: Sequence[Request], progress: Progress = lambda _done, _all: None
+        self,
+        requests: Sequence[Request],
+        progress: Progress = lambda _done, _all: None,
+        names: Sequence[str] = (),
     ) -> list[Response]:
         """One response for each request, in order.
 
         Every answer is stored as it arrives, so an interrupted evaluation goes on where it stopped.
 
+        Args:
+            requests: what to ask.
+            progress: called with (done, all) while the engine answers.
+            names: of the requests, for errors; by default ``request 1`` and so on.
+
         Raises:
             StepladderError: the engine does not start, dies, or refuses a request.
         """
         keys = [self._key(request) for request in requests]
+        named = list(zip(names or _numbers(requests), requests, strict=True))
         known = {key: Response.model_validate_json(value) for key, value in self.cache.get(keys).items()}
-        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
+        missing = {key: one for key, one in zip(keys, named, strict=True) if key not in known}
         if missing:
             known |= self._ask(missing, progress)
         return [known[key] for key in keys]
@@ -71,24 +87,28 @@ class Responder:
             [self.model_digest, self.adapter_digest, request.model_dump(mode="json"), SAMPLING]
         )
 
-    def _ask(self, missing: dict[str, Request], progress: Progress) -> dict[str, Response]:
+    def _ask(self, missing: dict[str, Named], progress: Progress) -> dict[str, Response]:
+        self.check(list(missing.values()))
         if self._engine is None:
             self._engine = self._stack.enter_context(self.start())
         self.asked += len(missing)
         return asyncio.run(self._ask_all(missing, self._engine, progress))
 
     async def _ask_all(
-        self, missing: dict[str, Request], engine: RunningEngine, progress: Progress
+        self, missing: dict[str, Named], engine: RunningEngine, progress: Progress
     ) -> dict[str, Response]:
-        from openai import AsyncOpenAI
+        from openai import APIError, AsyncOpenAI
 
         gate = asyncio.Semaphore(self.concurrency)
         answers: dict[str, Response] = {}
         started = time.monotonic()
 
-        async def one(client: AsyncOpenAI, key: str, request: Request) -> None:
+        async def one(client: AsyncOpenAI, key: str, name: str, request: Request) -> None:
             async with gate:
-                answer = await _complete(client, engine, request)
+                try:
+                    answer = await _persist(client, engine, request)
+                except APIError as failure:
+                    raise _explain(failure, engine, name, f"{len(answers)} of {len(missing)}") from failure
             # Until the batch is whole: what a request takes, shared with those in flight beside it.
             share = answer.latency_ms / 1000 / min(self.concurrency, len(missing))
             answers[key] = answer.model_copy(update={"engine_s": share})
@@ -96,14 +116,14 @@ class Responder:
             progress(len(answers), len(missing))
 
         async with AsyncOpenAI(
-            base_url=engine.url, api_key="none", timeout=self.timeout_s, max_retries=1
+            base_url=engine.url, api_key="none", timeout=self.timeout_s, max_retries=0
         ) as client:
             try:
                 async with asyncio.TaskGroup() as group:
-                    for key, request in missing.items():
-                        group.create_task(one(client, key, request))
+                    for key, (name, request) in missing.items():
+                        group.create_task(one(client, key, name, request))
             except ExceptionGroup as failures:
-                raise _explain(failures.exceptions[0], engine, len(answers), len(missing)) from failures
+                raise failures.exceptions[0] from failures
         share = (time.monotonic() - started) / len(missing)
         settled = {key: answer.model_copy(update={"engine_s": share}) for key, answer in answers.items()}
         self._store(settled)
@@ -124,6 +144,26 @@ def responding(responder: Responder) -> Iterator[Responder]:
         yield responder
     finally:
         responder.close()
+
+
+def _numbers(requests: Sequence[Request]) -> list[str]:
+    return [f"request {number}" for number in range(1, len(requests) + 1)]
+
+
+async def _persist(client: AsyncOpenAI, engine: RunningEngine, request: Request) -> Response:
+    """Ask, and again after a pause while the engine fails at it or cannot be reached, but still runs."""
+    from openai import APIConnectionError, APITimeoutError, InternalServerError
+
+    for pause in PAUSES_S:
+        try:
+            return await _complete(client, engine, request)
+        except APITimeoutError:
+            raise
+        except (APIConnectionError, InternalServerError):
+            if not engine.alive():
+                raise
+        await asyncio.sleep(pause)
+    return await _complete(client, engine, request)
 
 
 async def _complete(client: AsyncOpenAI, engine: RunningEngine, request: Request) -> Response:
@@ -151,22 +191,25 @@ async def _complete(client: AsyncOpenAI, engine: RunningEngine, request: Request
     )
 
 
-def _explain(failure: BaseException, engine: RunningEngine, done: int, wanted: int) -> StepladderError:
-    from openai import APIConnectionError, APIError, APITimeoutError
+def _explain(failure: APIError, engine: RunningEngine, name: str, done: str) -> StepladderError:
+    """The error for a request that the engine did not answer, ``done`` responses being there."""
+    from openai import APIConnectionError, APITimeoutError, InternalServerError
 
-    if isinstance(failure, StepladderError):
-        return failure
-    if not isinstance(failure, APIError):
-        raise failure
     if isinstance(failure, APITimeoutError):
         what, remedy = "a request timed out", "raise engine.request_timeout_s or lower engine.concurrency"
-    elif isinstance(failure, APIConnectionError):
+    elif isinstance(failure, APIConnectionError | InternalServerError) and not engine.alive():
         what, remedy = "the engine went away", "read its log; lower engine.kv_cache_gib if memory ran out"
+    elif isinstance(failure, APIConnectionError):
+        what, remedy = "the engine runs, but cannot be reached", "read its log, and check engine.url"
+    elif isinstance(failure, InternalServerError):
+        what, remedy = f"the engine failed at {name} again and again: {failure.message}", "read its log"
     else:
-        what, remedy = f"the engine refused a request: {failure.message}", "see engine.max_model_len"
+        what = f"the engine refused {name}: {failure.message}"
+        remedy = "mend what it names; a prompt that is too long needs a shorter row, fewer context_tokens or"
+        remedy += " few_shot examples, or a larger engine.max_model_len"
     log = f":\n{tail(engine.log)}" if engine.log else ""
     return StepladderError(
-        f"{what} after {done} of {wanted} responses{log}",
+        f"{what} after {done} responses{log}",
         where=str(engine.log or engine.url),
-        remedy=f"{remedy}; then run the same command again, the {done} responses are kept",
+        remedy=f"{remedy}; then run the same command again, the responses are kept",
     )

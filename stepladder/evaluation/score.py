@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
+from stepladder.data.references import UNREADABLE, Issue, abstains, issues_of, normalise, values_of
 from stepladder.evaluation.records import Counts
 from stepladder.tasks import Case, Strict, TaskSpec
 
-CATEGORIES = ("security", "cost", "correctness")
-Issue = tuple[str, int, str]
+_AROUND = " .:!?'\"`()[]{}*"
 
 
 class Score(Strict):
@@ -35,18 +34,8 @@ def _right(right: bool) -> Score:
     return Score(score=float(right), exact=right)
 
 
-def normalise(text: str) -> str:
-    """Lower case, single spaces, no surrounding quotes, backticks or final full stop."""
-    return re.sub(r"\s+", " ", text).strip().strip("`'\"").rstrip(".").strip("`'\"").lower()
-
-
-def abstains(spec: TaskSpec, text: str) -> bool:
-    """Whether a response says that the documents hold no answer, in the task's words."""
-    return spec.abstention is not None and normalise(spec.abstention) in normalise(text)
-
-
 def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
-    """Right when every reference value stands in the answer as a whole word.
+    """Right when every reference value stands in the answer as a whole word, and no other is listed.
 
     Yes and no count only as the first word; abstaining is right exactly where the case is unanswerable.
     """
@@ -54,12 +43,40 @@ def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
     if not case.answerable or abstained:
         return _right(abstained and not case.answerable)
     answer = normalise(text)
-    values = [
-        normalise(str(v)) for v in (case.reference if isinstance(case.reference, list) else [case.reference])
-    ]
+    values = values_of(case.reference)
     if values in (["yes"], ["no"]):
-        return _right(re.match(r"\w*", answer).group() == values[0])  # type: ignore[union-attr]
-    return _right(bool(values) and all(_contains(answer, value) for value in values))
+        said = re.match(r"\w*", answer).group()  # type: ignore[union-attr]
+        return _right(said == values[0] and not {"yes", "no"} - {said} & set(_items(text, "/")))
+    held = bool(values) and all(_contains(answer, value) for value in values)
+    return _right(held and not _lists_others(text, values))
+
+
+def _lists_others(text: str, values: list[str]) -> bool:
+    """Whether a list in the answer has an item that is a bare value, but none of the right ones.
+
+    Bare is what has as many words as the longest right value, and at most two: "present, absent" lists
+    another value beside "present"; "present, unless it is asked to go" explains. The beginning of a right
+    value is no other one: answers are cut at the task's length.
+    """
+    most = min(2, max(len(value.split()) for value in values))
+    return any(
+        len(item.split()) <= most
+        and not any(_contains(item, value) or value.startswith(item) for value in values)
+        for item in _items(_answering_part(text, values))
+    )
+
+
+def _answering_part(text: str, values: list[str]) -> str:
+    """The first paragraph where it holds the values: what a model rambles below is no part of its list."""
+    first = re.split(r"\n\s*\n", text.strip(), maxsplit=1)[0]
+    return first if all(_contains(normalise(first), value) for value in values) else text
+
+
+def _items(text: str, more: str = "") -> list[str]:
+    """What stands between commas, semicolons, bars, ends of line, "and" and "or", and ``more`` separators."""
+    pieces = re.split(rf"[,;|\n{more}]|\s/\s|\b(?:and|or)\b", text.strip(), flags=re.IGNORECASE)
+    bare = (normalise(re.sub(r"^\s*(?:[-*]|\d+[.)])\s+", "", piece)).strip(_AROUND) for piece in pieces)
+    return [item for item in bare if item]
 
 
 def _contains(answer: str, value: str) -> bool:
@@ -68,9 +85,9 @@ def _contains(answer: str, value: str) -> bool:
     return re.search(rf"(?<![\w.-]){re.escape(value)}(?![\w-]|\.\w)", answer) is not None
 
 
-def _score_issues(reference: dict[str, Any], text: str) -> Score:
+def _score_issues(reference: Any, text: str) -> Score:
     """Issue-level F1 on (category, line, issue); an empty review of clean code scores 1."""
-    wanted = _issues(reference)
+    wanted = issues_of(reference)
     found = _parse_issues(text)
     if found is None:
         return Score(score=0.0, exact=False, valid=False, counts=Counts(tp=0, fp=0, fn=len(wanted)))
@@ -81,19 +98,11 @@ def _score_issues(reference: dict[str, Any], text: str) -> Score:
 
 def _parse_issues(text: str) -> set[Issue] | None:
     try:
-        return _issues(json.loads(_unfenced(text)))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return issues_of(_unfenced(text))
+    except UNREADABLE:
         return None
 
 
 def _unfenced(text: str) -> str:
     fenced = re.search(r"```(?:json)?\s*(.*?)```", text, re.DOTALL)
     return fenced.group(1) if fenced else text
-
-
-def _issues(review: dict[str, Any]) -> set[Issue]:
-    return {
-        (category, int(issue["line"]), normalise(issue["issue"]))
-        for category in CATEGORIES
-        for issue in review.get(category, [])
-    }

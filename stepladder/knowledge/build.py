@@ -29,9 +29,9 @@ def build_index(
 ) -> Manifest:
     """Chunk ``pages``, embed the chunks that ``cache`` lacks, and write the index and its manifest.
 
-    With the embedded store the index lies in ``folder/edge``; with a server, in a new collection
-    ``<task>-<version>``, and the alias ``<task>`` is left as it is (``server.publish`` switches it).
-    The index is closed when this returns.
+    With the embedded store the index lies in ``folder/edge``; with a server, in a collection
+    ``<task>-<version>`` beside those of other versions, and the alias ``<task>`` is left as it is
+    (``publish_index`` switches it). The index is closed when this returns.
 
     Args:
         pages: Markdown by page id.
@@ -73,6 +73,21 @@ def build_index(
     )
     write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
     return manifest
+
+
+def publish_index(manifest: Manifest, store: str) -> None:
+    """Let the task's alias on a server name this version; the embedded store needs none.
+
+    Raises:
+        StepladderError: the server cannot be asked, or lacks the collection.
+    """
+    if manifest.collection is None:
+        return
+    client = server.connect(store)
+    try:
+        server.publish(client, manifest.task, manifest.collection)
+    finally:
+        client.close()
 
 
 def chunk_pages(pages: Mapping[str, str], limit: int, embedder: Embedder) -> list[Chunk]:
@@ -129,7 +144,9 @@ def _write(points: Sequence[IndexedChunk], store: str, folder: Path, name: str) 
         return None
     remote = server.create_collection(server.connect(store), name, dimension)
     try:
-        remote.upsert(points)
+        # Equal versions hold equal points: a whole one is left alone, one cut short by a kill is filled up.
+        if remote.count() != len(points):
+            remote.upsert(points)
     finally:
         remote.close()
     return name

@@ -8,12 +8,11 @@ Later parts of a section that is cut, and later sections of the same name, are `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 
-from stepladder.data.headings import slug
-from stepladder.knowledge.markdown import Block, Heading, parse
+from stepladder.data.headings import sections
+from stepladder.data.markdown import parse
 from stepladder.knowledge.split import pack
 from stepladder.tasks import Strict
 
@@ -25,12 +24,6 @@ class Chunk(Strict):
     page: str
     heading: tuple[str, ...]
     text: str
-
-
-@dataclass
-class _Section:
-    path: tuple[Heading, ...]
-    blocks: list[Block]
 
 
 def chunk_page(page: str, markdown: str, limit: int, count_tokens: Callable[[str], int]) -> list[Chunk]:
@@ -51,7 +44,7 @@ def chunk_page(page: str, markdown: str, limit: int, count_tokens: Callable[[str
     count = lru_cache(maxsize=4096)(count_tokens)
     used: dict[str, int] = {}
     chunks = []
-    for section in _sections(parse(markdown)):
+    for section in sections(parse(markdown)):
         heading = tuple(h.text for h in section.path)
         title = _fit_title(heading, limit // 2, count)
         prefix = f"{title}\n" if title else ""
@@ -59,7 +52,7 @@ def chunk_page(page: str, markdown: str, limit: int, count_tokens: Callable[[str
         def fits(body: str, prefix: str = prefix) -> bool:
             return count(prefix + body) <= limit
 
-        base = f"{page}#" + "/".join(slug(h.text) for h in section.path if h.level > 1)
+        base = f"{page}#{section.name}"
         for body in pack(section.blocks, fits) or [""]:
             used[base] = used.get(base, 0) + 1
             part = f"~{used[base]}" if used[base] > 1 else ""
@@ -78,22 +71,6 @@ def covers(evidence_id: str, chunk_id: str) -> bool:
         return chunk_id.partition("#")[0] == page
     whole = re.sub(r"~\d+$", "", chunk_id)
     return evidence_id in (chunk_id, whole) or whole.startswith(f"{evidence_id}/")
-
-
-def _sections(parts: list[Heading | Block]) -> Iterator[_Section]:
-    """Sections in order; one without text of its own only where nothing stands below it."""
-    section = _Section((), [])
-    for part in parts:
-        if isinstance(part, Block):
-            section.blocks.append(part)
-            continue
-        above = tuple(h for h in section.path if h.level < part.level)
-        # A heading above deeper ones lives on in their heading paths.
-        if section.blocks or (section.path and above != section.path):
-            yield section
-        section = _Section((*above, part), [])
-    if section.blocks or section.path:
-        yield section
 
 
 def _fit_title(heading: tuple[str, ...], limit: int, count: Callable[[str], int]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.errors import StepladderError
+from stepladder.failures import is_full_disk
 from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.index import (
     BATCH,
@@ -32,6 +33,7 @@ class EdgeIndex:
 
     def __init__(self, shard: Any) -> None:
         self._shard = shard
+        self._changed = False
 
     def upsert(self, points: Sequence[IndexedChunk]) -> None:
         """See ``Index``."""
@@ -45,6 +47,7 @@ class EdgeIndex:
             )
             for point in points
         ]
+        self._changed = True
         for start in range(0, len(rows), BATCH):
             self._shard.update(edge.UpdateOperation.upsert_points(rows[start : start + BATCH]))
 
@@ -66,6 +69,7 @@ class EdgeIndex:
         """See ``Index``."""
         import qdrant_edge as edge
 
+        self._changed = True
         self._shard.update(edge.UpdateOperation.delete_points([point_id(chunk_id) for chunk_id in ids]))
 
     def chunks(self) -> list[Chunk]:
@@ -93,11 +97,17 @@ class EdgeIndex:
 
     def optimize(self) -> None:
         """Build the graph where there are chunks enough for one; blocks until done."""
+        self._changed = True
         self._shard.optimize()
 
-    def close(self) -> None:
-        """See ``Index``."""
+    def flush(self) -> None:
+        """Write what is still in memory."""
         self._shard.flush()
+
+    def close(self) -> None:
+        """See ``Index``. A reader writes nothing: its folder may have been replaced by a newer version."""
+        if self._changed:
+            self.flush()
         self._shard.close()
 
 
@@ -119,6 +129,8 @@ def create_edge(folder: Path, dimension: int) -> EdgeIndex:
         folder.mkdir(parents=True, exist_ok=True)
         return EdgeIndex(edge.EdgeShard.create(str(folder), config))
     except Exception as error:  # the binding raises bare Exception
+        if is_full_disk(error):
+            raise
         raise StepladderError(
             f"cannot create the index: {error}", where=str(folder), remedy="choose an empty, writable folder"
         ) from error
@@ -153,7 +165,9 @@ def seal_edge(folder: Path) -> None:
     Raises:
         StepladderError: it does not open.
     """
-    open_edge(folder).close()
+    fresh = open_edge(folder)
+    fresh.flush()
+    fresh.close()
 
 
 def _sparse(vector: SparseVector) -> Any:

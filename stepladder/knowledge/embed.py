@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -86,8 +85,6 @@ class SentenceEmbedder:
 
     @cached_property
     def _model(self) -> SentenceTransformer:
-        # The files are here: nothing is to be looked up. Read when huggingface_hub is first imported.
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
@@ -97,6 +94,8 @@ class SentenceEmbedder:
             str(self.folder),
             device=device(),
             model_kwargs={"dtype": getattr(torch, self.dtype)},
+            # The files are here. HF_HUB_OFFLINE would say it to the base model's loader too.
+            local_files_only=True,
         )
         return model.eval()
 

@@ -1,4 +1,8 @@
-"""The index on a Qdrant server: a collection a version, and an alias that names the one in use."""
+"""The index on a Qdrant server: a collection a version, and an alias that names the one in use.
+
+A version is immutable: its collection is written once, and later ones are built beside it. Old ones stay,
+for the releases that name them.
+"""
 
 from __future__ import annotations
 
@@ -105,14 +109,19 @@ class ServerIndex:
 
 
 def connect(url: str) -> QdrantClient:
-    """A client of the server at ``url``; the environment's ``QDRANT_API_KEY`` is sent if set."""
+    """A client of the server at ``url``; the environment's ``QDRANT_API_KEY`` is sent if set.
+
+    Raises:
+        StepladderError: the URL is none.
+    """
     from qdrant_client import QdrantClient
 
-    return QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"), check_compatibility=False)
+    with _asking(url):
+        return QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"), check_compatibility=False)
 
 
 def create_collection(client: QdrantClient, collection: str, dimension: int) -> ServerIndex:
-    """A new, empty collection; one of the same name, left by an interrupted build, is replaced.
+    """A new, empty collection, or the one of that name as it is: nothing in it is lost.
 
     Raises:
         StepladderError: the server cannot be asked.
@@ -121,7 +130,7 @@ def create_collection(client: QdrantClient, collection: str, dimension: int) -> 
 
     with _asking(collection):
         if client.collection_exists(collection):
-            client.delete_collection(collection)
+            return ServerIndex(client, collection)
         client.create_collection(
             collection,
             vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from stepladder.knowledge.markdown import Block
+from stepladder.data.markdown import Block
 
 Fits = Callable[[str], bool]
 

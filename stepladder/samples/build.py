@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.errors import StepladderError
-from stepladder.files import digest_file, digest_value, read_json, write_json, write_jsonl, writing
+from stepladder.files import (
+    digest_file,
+    digest_folder,
+    digest_text,
+    digest_value,
+    jsonl_text,
+    read_json,
+    write_json,
+    write_jsonl,
+    writing,
+)
 from stepladder.samples.module_qa import generate as module_qa
 from stepladder.samples.module_qa.wheels import fetch_wheels
 from stepladder.samples.terraform_review import generate as terraform_review
@@ -19,6 +29,7 @@ from stepladder.tasks import Strict
 REQUIREMENTS = Path("requirements/samples.txt")
 WHEELS = Path(".stepladder/wheels")
 _MARKER = ".sample.json"
+_PAGES = "knowledge"
 _GENERATED_FILES = ("cases.jsonl", "examples.jsonl")
 
 
@@ -42,14 +53,23 @@ class Sample:
     pages: dict[str, str]
 
 
-def build_sample(name: str, settings: Settings, tasks_folder: Path = Path("tasks")) -> SampleReport:
+def build_sample(
+    name: str, settings: Settings, tasks_folder: Path = Path("tasks"), *, force: bool = False
+) -> SampleReport:
     """Build the sample task ``name`` (``module-qa`` or ``terraform-review``) under ``tasks_folder``.
 
     The same settings, seed and generator give the same bytes; when they are what the folder was built
     from, nothing is done. Each file, and the folder of pages, is replaced whole.
 
+    Args:
+        name: of the sample.
+        settings: its sizes and the seed.
+        tasks_folder: where the task's folder lies.
+        force: build anew whatever is there, and overwrite files that were edited since they were built.
+
     Raises:
-        StepladderError: an unknown name; wheels that cannot be had; sizes that the material cannot fill.
+        StepladderError: an unknown name; wheels that cannot be had; sizes that the material cannot fill;
+            files that were edited.
     """
     if name not in SAMPLES:
         raise StepladderError(
@@ -60,10 +80,12 @@ def build_sample(name: str, settings: Settings, tasks_folder: Path = Path("tasks
     started = time.monotonic()
     folder = tasks_folder / name
     digest = _inputs_digest(name, settings)
-    counts = _built_before(folder, digest)
+    counts = None if force else _built_before(folder, digest)
     if counts is None:
-        counts = _write(folder, SAMPLES[name](settings))
-        write_json(folder / _MARKER, {"digest": digest, **counts})
+        sample = SAMPLES[name](settings)
+        if not force:
+            _require_unedited(folder, sample)
+        counts = _write(folder, sample, digest)
         return SampleReport(name=name, **counts, seconds=time.monotonic() - started, reused=False)
     return SampleReport(name=name, **counts, seconds=time.monotonic() - started, reused=True)
 
@@ -114,25 +136,66 @@ def _inputs_digest(name: str, settings: Settings) -> str:
 
 def _built_before(folder: Path, digest: str) -> dict[str, int] | None:
     """The counts of an earlier build from the same inputs whose files are all still there."""
-    marker = folder / _MARKER
-    if not marker.is_file():
+    marker = _marker(folder)
+    if marker.get("digest") != digest:
         return None
-    found = read_json(marker)
-    if found.pop("digest", None) != digest:
-        return None
-    pages = sum(1 for _ in (folder / "knowledge").rglob("*.md"))
-    whole = pages == found["pages"] and all((folder / file).is_file() for file in _GENERATED_FILES)
-    return found if whole else None
+    pages = sum(1 for _ in (folder / _PAGES).rglob("*.md"))
+    whole = pages == marker["pages"] and all((folder / file).is_file() for file in _GENERATED_FILES)
+    return {kind: marker[kind] for kind in ("pages", "cases", "examples")} if whole else None
 
 
-def _write(folder: Path, sample: Sample) -> dict[str, int]:
-    # The marker goes first: an interrupted build must not look like a finished one.
-    (folder / _MARKER).unlink(missing_ok=True)
+def _marker(folder: Path) -> dict[str, Any]:
+    """``.sample.json``: what the files were built from, how many rows, and by part the digests ``made``."""
+    path = folder / _MARKER
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def _require_unedited(folder: Path, sample: Sample) -> None:
+    """Stop where a part would be overwritten that is neither what was built before nor what is built now."""
+    made = _marker(folder).get("made", {})
+    edited = [
+        part
+        for part, digest in _digests(sample).items()
+        if (folder / part).exists() and _digest_there(folder / part) not in [digest, *made.get(part, [])]
+    ]
+    if edited:
+        raise StepladderError(
+            f"{' and '.join(edited)} would be overwritten, but changed since they were built"
+            if made
+            else f"{' and '.join(edited)} would be overwritten, and nothing tells where they come from",
+            where=str(folder),
+            remedy=f"copy them elsewhere, or run `stepladder sample {folder.name} --force` to overwrite them",
+        )
+
+
+def _digests(sample: Sample) -> dict[str, str]:
+    """By part, the digest that `_digest_there` will find."""
+    rows = {"cases.jsonl": sample.cases, "examples.jsonl": sample.examples}
+    digests = {part: digest_text(jsonl_text(given)) for part, given in rows.items()}
     if sample.pages:
-        with writing(folder / "knowledge") as draft:
+        digests[_PAGES] = digest_value(
+            {f"{page}.md": digest_text(text) for page, text in sample.pages.items()}
+        )
+    return digests
+
+
+def _digest_there(path: Path) -> str:
+    return digest_folder(path) if path.is_dir() else digest_file(path)
+
+
+def _write(folder: Path, sample: Sample, digest: str) -> dict[str, int]:
+    counts = {"pages": len(sample.pages), "cases": len(sample.cases), "examples": len(sample.examples)}
+    before, now = _marker(folder).get("made", {}), _digests(sample)
+    # First and without the inputs' digest: an interrupted build must neither look like a finished one, nor
+    # what it wrote like someone's edits.
+    write_json(folder / _MARKER, {"made": {part: [*before.get(part, []), one] for part, one in now.items()}})
+    if sample.pages:
+        with writing(folder / _PAGES) as draft:
             draft.mkdir()
             for page_id, text in sample.pages.items():
                 (draft / f"{page_id}.md").write_text(text, encoding="utf-8")
     write_jsonl(folder / "cases.jsonl", sample.cases)
     write_jsonl(folder / "examples.jsonl", sample.examples)
-    return {"pages": len(sample.pages), "cases": len(sample.cases), "examples": len(sample.examples)}
+    made = {part: [one] for part, one in now.items()}
+    write_json(folder / _MARKER, {"digest": digest, **counts, "made": made})
+    return counts

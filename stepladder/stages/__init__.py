@@ -7,6 +7,7 @@ from importlib import import_module
 from types import MappingProxyType
 
 from stepladder.errors import StepladderError
+from stepladder.failures import explained
 from stepladder.stages.workspace import Workspace
 
 # Stage name -> module with a `run`. Those of ALL_TASKS take the workspace alone, the others a task too.
@@ -35,9 +36,7 @@ def run_stage(name: str, workspace: Workspace, task: str | None) -> None:
     if name not in STAGES:
         raise StepladderError(f"no stage named {name!r}", remedy=f"use one of {', '.join(STAGES)}")
     run: Callable[..., None] = import_module(f"stepladder.stages.{STAGES[name]}").run
-    if name in ALL_TASKS:
-        run(workspace)
-    elif task is None:
+    if name not in ALL_TASKS and task is None:
         raise StepladderError(f"stage {name} works on one task", remedy=f"stepladder stage {name} TASK")
-    else:
-        run(workspace, task)
+    with explained():
+        run(workspace, *([] if name in ALL_TASKS else [task]))

@@ -11,8 +11,9 @@ from stepladder.cache import Cache
 from stepladder.console import console, progress, say
 from stepladder.engine import RunningEngine, dtype_of, engine
 from stepladder.evaluation.evaluate import evaluate
+from stepladder.evaluation.length import require_fitting
 from stepladder.evaluation.records import RungOutcomes
-from stepladder.evaluation.respond import Responder
+from stepladder.evaluation.respond import Named, Responder
 from stepladder.evaluation.summary import summarise
 from stepladder.files import digest_value
 from stepladder.knowledge.chunk import Chunk
@@ -110,6 +111,12 @@ def responder_for(
 ) -> Responder:
     """A responder that starts an engine for ``model`` (a checkpoint merged from ``base``, or the base)."""
     settings = workspace.settings.engine
+    ours = model != base or settings.url is None
+
+    def fits(prompts: Sequence[Named]) -> None:
+        if ours:  # another server has its own limit and tells it
+            require_fitting(prompts, base, settings.max_model_len)
+
     return Responder(
         model_digest=_generator_digest(settings, model, base),
         adapter_digest=adapter_digest,
@@ -117,6 +124,7 @@ def responder_for(
         start=_starter(workspace, model, base),
         concurrency=settings.concurrency,
         timeout_s=settings.request_timeout_s,
+        check=fits,
     )
 
 

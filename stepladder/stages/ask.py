@@ -43,15 +43,11 @@ def ask(workspace: Workspace, name: str, question: str) -> Answer:
     """
     workspace.task(name)
     use_mlflow(workspace.settings.mlflow)
-    registered = newest(name, workspace.scratch / "releases")
-    plan = registered.release.plan
-    index = registered.folder / "index"
-    if not index.is_dir():  # a server holds the index; its manifest lies in the workspace
-        index = workspace.index(name)
+    registered = newest(name, workspace.releases)
     release = registered.release
     opened = (
-        open_contexts(index, release.knowledge, release.embedder)
-        if plan.retrieval
+        open_contexts(registered.folder / "index", release.knowledge, release.embedder)
+        if release.plan.retrieval
         else nullcontext(Contexts(None))
     )
     with opened as contexts, workspace.responses() as cache:

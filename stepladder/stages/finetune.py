@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from stepladder.console import progress, say
 from stepladder.data.prepare import load_prepared
 from stepladder.files import digest_folder, read_json, writing
+from stepladder.knowledge.chunk import Chunk
 from stepladder.models import model_digest, require_base
 from stepladder.prompting.compose import Plan, compose
+from stepladder.prompting.context import fit_context
+from stepladder.releases import short
 from stepladder.stages.answering import Contexts, contexts_of
 from stepladder.stages.records import Skipped, TrainingRecord
 from stepladder.stages.workspace import Workspace, save
@@ -129,9 +133,18 @@ def _block(
     plan = Plan(
         rung="lora+rag" if task.has_knowledge else "lora", context_tokens=settings.size.context_tokens
     )
-    retrieved = contexts.retrieved([example.input for example in block])
-    gold = contexts.gold([example.evidence for example in block])
-    chosen = contexts_for_training(block, retrieved, gold, settings.tuning.gold_rate, settings.seed + start)
+
+    def fit(chunks: Sequence[Chunk]) -> list[Chunk]:
+        return fit_context(chunks, plan.context_tokens, contexts.count_tokens)
+
+    chosen = contexts_for_training(
+        block,
+        contexts.retrieved([example.input for example in block]),
+        contexts.gold([example.evidence for example in block]),
+        settings.tuning.gold_rate,
+        settings.seed + start,
+        fit,
+    )
     rows = []
     for example, context in zip(block, chosen, strict=True):
         request, _ = compose(task, plan, example.input, context.chunks, contexts.count_tokens)
@@ -144,7 +157,7 @@ def merged_model(workspace: Workspace, base: str, adapter: Path, adapter_digest:
     """The base with the adapter merged into it, for engines that serve no adapters well (CPU); made once."""
     from stepladder.tuning.merge import merge
 
-    folder = workspace.scratch / "merged" / adapter_digest[:16]
+    folder = workspace.merged / short(adapter_digest)
     if not folder.is_dir():
         with writing(folder) as draft:
             merge(base, adapter, draft)

@@ -4,8 +4,9 @@ from stepladder.console import progress, say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.retrieval import retrieval_metrics
 from stepladder.files import write_json, writing
-from stepladder.knowledge.build import build_index
+from stepladder.knowledge.build import build_index, publish_index
 from stepladder.knowledge.embed import load_embedder
+from stepladder.knowledge.manifest import Manifest
 from stepladder.knowledge.retrieve import open_retriever
 from stepladder.stages.rungs import retrieval_headline
 from stepladder.stages.workspace import Workspace
@@ -22,11 +23,13 @@ def run(workspace: Workspace, name: str) -> None:
         write_json(workspace.retrieval_metrics(name), None)
         say(f"index {name}: nothing to index, the task has no knowledge folder")
         return
-    _build(workspace, task)
+    manifest = _build(workspace, task)
     _measure(workspace, task)
+    # Last: who follows the alias gets the new version when all of it is known.
+    publish_index(manifest, workspace.settings.knowledge.store)
 
 
-def _build(workspace: Workspace, task: Task) -> None:
+def _build(workspace: Workspace, task: Task) -> Manifest:
     settings = workspace.settings
     embedder = load_embedder(settings.models.embedder)
     with (
@@ -42,6 +45,7 @@ def _build(workspace: Workspace, task: Task) -> None:
         f"index {task.name}: {manifest.chunks} chunks of {manifest.pages} pages, {timings.embedded} embedded"
         f" in {timings.embed_s:.0f} s, version {manifest.version[:12]}"
     )
+    return manifest
 
 
 def _measure(workspace: Workspace, task: Task) -> None:

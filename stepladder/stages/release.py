@@ -6,14 +6,14 @@ from stepladder.console import say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.summary import summarise
 from stepladder.files import digest_file, read_json, write_json
-from stepladder.knowledge.manifest import read_manifest
 from stepladder.ladder.form import Verdict
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
-from stepladder.releases import Release, freeze, register, use_mlflow
-from stepladder.stages.rungs import adapter_record, all_outcomes, index_version, plan_of
+from stepladder.releases import Release, freeze, register, short, use_mlflow
+from stepladder.stages.prune import prune
+from stepladder.stages.rungs import adapter_record, all_outcomes, dev_scores, index_version, plan_of
 from stepladder.stages.workspace import Workspace, load
-from stepladder.tracking import log_climb
+from stepladder.tracking import RungLog, TrainingLog, log_climb
 
 
 def run(workspace: Workspace, name: str) -> str | None:
@@ -35,6 +35,7 @@ def run(workspace: Workspace, name: str) -> str | None:
     # Read again: making the store above gave it its identity.
     done = {"verdict": digest, "store": _store_identity(workspace)}
     write_json(marker, {"done": done, "run": run_id, "version": version})
+    prune(workspace)
     if version:
         say(f"release {name}: version {version} is registered as challenger")
     return version
@@ -49,10 +50,6 @@ def _store_identity(workspace: Workspace) -> list[object]:
 
 def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
     settings = workspace.settings
-    summaries = {
-        rung: summarise(outcomes, settings.evaluation, settings.seed)
-        for rung, outcomes in all_outcomes(workspace, name).items()
-    }
     record = adapter_record(workspace, name)
     parameters = {
         "seed": settings.seed,
@@ -64,9 +61,20 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
         **{f"tuning.{key}": value for key, value in settings.tuning.model_dump().items()},
         **{f"digest.{key}": value for key, value in verdict.digests.items()},
     }
-    artifacts = [workspace.verdict(name), workspace.report(name), workspace.diagnosis(name)]
+    rungs = [
+        RungLog(
+            summary=summarise(outcomes, settings.evaluation, settings.seed),
+            dev_scores=dev_scores(workspace, name, rung),
+        )
+        for rung, outcomes in all_outcomes(workspace, name).items()
+    ]
     return log_climb(
-        verdict, digest, summaries, parameters, artifacts, record.result.losses if record else []
+        verdict,
+        digest,
+        parameters=parameters,
+        rungs=rungs,
+        training=TrainingLog(result=record.result, forgetting=record.forgetting) if record else None,
+        artifacts=[workspace.verdict(name), workspace.report(name), workspace.diagnosis(name)],
     )
 
 
@@ -75,15 +83,15 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
         return None
     plan = plan_of(workspace, name, verdict.rung)
     release = _release(workspace, name, plan, digest)
-    folder = workspace.scratch / "releases" / release.digest[:16]
-    embedded = plan.retrieval and read_manifest(workspace.index(name)).collection is None
+    folder = workspace.releases / short(release.digest)
     freeze(
         release,
         folder,
         task=workspace.root / "tasks" / name,
         verdict=workspace.verdict(name),
         report=workspace.report(name),
-        index=workspace.index(name) if embedded else None,
+        # Where a server holds the index, this is the manifest, which names the version's collection.
+        index=workspace.index(name) if plan.retrieval else None,
         adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
     )
     return register(folder, release, verdict.sentence, run_id)

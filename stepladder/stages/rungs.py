@@ -37,6 +37,13 @@ def plan_of(workspace: Workspace, name: str, rung: str) -> Plan:
     return load(Choice, workspace.base(name) / f"{rung}.plan.json").plan
 
 
+def dev_scores(workspace: Workspace, name: str, rung: str) -> dict[str, float]:
+    """The score on dev of each variant tried for a rung; none for the adapter's rungs, which have one."""
+    if rung.startswith("lora"):
+        return {}
+    return load(Choice, workspace.base(name) / f"{rung}.plan.json").dev_scores
+
+
 def adapter_record(workspace: Workspace, name: str) -> TrainingRecord | None:
     """The adapter's training record, or None where none was trained."""
     path = workspace.tuned(name) / "training.json"

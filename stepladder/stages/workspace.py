@@ -88,6 +88,16 @@ class Workspace:
         """What may be deleted at any time: caches, checkpoints, merged models, logs."""
         return self.root / ".stepladder"
 
+    @property
+    def merged(self) -> Path:
+        """Models with an adapter merged in, by the adapter's digest."""
+        return self.scratch / "merged"
+
+    @property
+    def releases(self) -> Path:
+        """Copies of releases, by digest."""
+        return self.scratch / "releases"
+
     def responses(self) -> Cache:
         """The response cache."""
         return Cache(self.scratch / "responses.sqlite")

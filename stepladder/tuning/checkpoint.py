@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from stepladder.errors import StepladderError
 from stepladder.files import digest_value, read_json, write_json, writing
 from stepladder.models import model_digest
 from stepladder.settings import Tuning
@@ -83,17 +86,34 @@ def load_checkpoint(
     """Put a checkpoint's tensors in place; None if there is none, or it is of another run.
 
     Raises:
-        StepladderError: ``state.json`` is not JSON.
+        StepladderError: it is damaged.
     """
-    import torch
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError
 
     if not (folder / "state.json").is_file():
         return None
-    state = _State.model_validate(read_json(folder / "state.json"))
+    try:
+        state = _State.model_validate(read_json(folder / "state.json"))
+        if state.digest == digest:
+            _restore(folder / "state.safetensors", weights, optimizer)
+    # Half a file, tensors missing or of other shapes: whatever it is, it is not what `save_checkpoint` wrote.
+    except (StepladderError, ValidationError, SafetensorError, OSError, KeyError, RuntimeError) as error:
+        raise StepladderError(
+            f"the training checkpoint is damaged: {str(error).splitlines()[0]}",
+            where=str(folder),
+            remedy="delete that folder and run the same command again: training starts anew",
+        ) from error
     if state.digest != digest:
         return None
-    tensors = load_file(folder / "state.safetensors")
+    return Progress(state.step, state.tokens, state.seconds, state.losses)
+
+
+def _restore(path: Path, weights: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+    """Put the tensors in place, and the random numbers where they were."""
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(path)
     torch.set_rng_state(tensors.pop("random"))
     with torch.no_grad():
         for key, tensor in tensors.items():
@@ -104,4 +124,3 @@ def load_checkpoint(
                 # The step count stays where AdamW put it; moments follow their weight.
                 place = tensor if part == "step" else tensor.to(weights[name].device)
                 optimizer.state[weights[name]][part] = place
-    return Progress(state.step, state.tokens, state.seconds, state.losses)

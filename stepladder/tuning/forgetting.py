@@ -55,10 +55,11 @@ def perplexity(model_path: Path | str, items: Sequence[GeneralItem]) -> float:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from stepladder.hardware import preferred_dtype
+    from stepladder.hardware import device, preferred_dtype
 
     tokenizer = AutoTokenizer.from_pretrained(model_path)
-    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, preferred_dtype())).eval()
+    loaded = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, preferred_dtype()))
+    model = loaded.to(device()).eval()
     rows = [tokenise(tokenizer, [{"role": "user", "content": item.question}], item.answer) for item in items]
     with torch.inference_mode():
         loss = sum(_loss(model, row) for row in rows)
@@ -69,9 +70,8 @@ def _loss(model: Any, row: TrainingRow) -> float:
     """Summed over the row's answer tokens, nats."""
     import torch
 
-    ids = torch.tensor([[*row.prompt_ids, *row.answer_ids]])
+    ids = torch.tensor([[*row.prompt_ids, *row.answer_ids]], device=model.device)
     # The token before the answer predicts its first; the last token predicts nothing.
     logits: torch.Tensor = model(ids, logits_to_keep=len(row.answer_ids) + 1).logits[0, :-1]
-    return float(
-        torch.nn.functional.cross_entropy(logits.float(), torch.tensor(row.answer_ids), reduction="sum")
-    )
+    wanted = torch.tensor(row.answer_ids, device=model.device)
+    return float(torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="sum"))

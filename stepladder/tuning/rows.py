@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from stepladder.tasks import Example
 
 if TYPE_CHECKING:
     from stepladder.knowledge.chunk import Chunk
+
+Fit = Callable[[Sequence["Chunk"]], list["Chunk"]]
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,19 @@ def load_tokenizer(base: Path | str) -> Any:
     """The base model's tokenizer.
 
     Raises:
-        StepladderError: it has no chat template or no end-of-turn token.
+        StepladderError: it cannot be had, or has no chat template or no end-of-turn token.
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base)
+    except (OSError, ValueError) as error:  # what transformers raises on an unknown id and a damaged file
+        raise StepladderError(
+            f"the base model's tokenizer cannot be loaded: {str(error).strip().splitlines()[0]}",
+            where=str(base),
+            remedy="set models.base in params.yaml to a folder with a Hugging Face checkpoint, or to a hub id"
+            " that this machine can reach (a gated model needs `hf auth login`)",
+        ) from error
     if not tokenizer.chat_template or not tokenizer.eos_token:
         raise StepladderError(
             "the base model's tokenizer has no chat template or no end-of-turn token",
@@ -109,12 +119,14 @@ def contexts_for_training(
     gold: Sequence[Sequence[Chunk]],
     gold_rate: float,
     seed: int,
+    fit: Fit,
 ) -> list[TrainingContext]:
     """What each example's prompt shows: the retrieved chunks, distractors included, as the rung sees them.
 
     After RAFT (Zhang et al. 2024, arXiv 2403.10131): where retrieval missed the chunk that holds the
     answer, it takes the place of the last-ranked distractor with probability ``gold_rate`` and stands at
-    a random rank; else the answer is not there and the example becomes one of abstaining.
+    a random rank; else the answer is not there and the example becomes one of abstaining. A chunk that the
+    context budget cuts off was not retrieved.
 
     Args:
         examples: unanswerable ones keep their own answer.
@@ -123,15 +135,19 @@ def contexts_for_training(
             to need none.
         gold_rate: in [0, 1].
         seed: fixes the draws; an example's draw does not depend on the others.
+        fit: cuts chunks, best first, to the context budget, keeping the first at least.
+
+    Returns:
+        Contexts within the budget, or of one chunk.
     """
     return [
-        _context(example, list(found), list(holding), gold_rate, seed)
+        _context(example, fit(found), list(holding), gold_rate, seed, fit)
         for example, found, holding in zip(examples, retrieved, gold, strict=True)
     ]
 
 
 def _context(
-    example: Example, found: list[Chunk], gold: list[Chunk], gold_rate: float, seed: int
+    example: Example, found: list[Chunk], gold: list[Chunk], gold_rate: float, seed: int, fit: Fit
 ) -> TrainingContext:
     if not example.answerable:
         return TrainingContext(found, answerable=False)
@@ -140,6 +156,8 @@ def _context(
     draw = random.Random(f"{seed}:{example.id}:{example.input}")
     if draw.random() >= gold_rate:
         return TrainingContext(found, answerable=False)
-    kept = found[:-1]
-    kept.insert(draw.randint(0, len(kept)), draw.choice(gold))
+    rank = draw.randint(0, max(0, len(found) - 1))
+    # First in line for the budget, so that the distractors make room for it.
+    holding, *kept = fit([draw.choice(gold), *found[:-1]])
+    kept.insert(rank, holding)
     return TrainingContext(kept, answerable=True)

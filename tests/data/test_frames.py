@@ -41,6 +41,9 @@ def test_a_task_without_knowledge_has_no_such_frame(make_task: MakeTask, cases: 
         ({"colour": 1}, "form", "colour: Extra inputs are not permitted"),
         ({"evidence": ["gone", "copy"]}, "evidence", "no such page or section: gone"),
         ({"evidence": ["copy#options/owner"]}, "evidence", "no such page or section: copy#options/owner"),
+        ({"evidence": ["copy#"]}, "evidence", "no text stands before the page's first section: copy#"),
+        ({"evidence": ["blank"]}, "evidence", "the page has no text: blank"),
+        ({"evidence": ["copy#options/mode~2"]}, "evidence", "names a part, which depends on how long"),
         ({"evidence": []}, "support", "answerable, but names no evidence"),
         ({"reference": "text"}, "answer", "the answer is not JSON"),
     ],
@@ -56,7 +59,8 @@ def test_a_fault_of_a_case_is_told(
 ) -> None:
     good = [row | {"reference": []} for row in cases]
     good[2] |= change
-    frames = task_frames(make_task(good, examples, output_schema={"type": "array"}))
+    pages = {"copy": "# copy\n\n## Options\n\n### mode\n\nBits.\n", "blank": "\n"}
+    frames = task_frames(make_task(good, examples, pages, output_schema={"type": "array"}))
     assert [bool(faults(record)) for record in frames["cases"]] == [False, False, True, False]
     record = frames["cases"][2]
     assert record["where"] == "cases.jsonl:3"

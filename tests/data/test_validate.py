@@ -46,6 +46,7 @@ def test_great_expectations_names_every_bad_row_and_keeps_its_docs(
     examples[4]["completion"] = "x" * 40_000
     examples[6] = {"messages": [{"role": "assistant", "content": "a"}]}
     pages = {"copy": "# copy\n\n## Options\n\n### mode\n", "twin/a": "same", "twin/b": "same"}
+    pages["blank"] = "\n"
     task = make_task(cases, examples, pages)
     out = tmp_path / "out"
     report = validate_task(task, out)
@@ -57,6 +58,7 @@ def test_great_expectations_names_every_bad_row_and_keeps_its_docs(
         ("cases.jsonl:2", "c1", "evidence"),
         ("cases.jsonl:4", "c0", "id"),
         ("cases.jsonl:4", "c0", "input"),
+        ("knowledge/blank.md", "blank", "content"),
     ]
     assert report.bad_rows[3].reason == "no such page or section: gone"
     assert report.bad_rows[5].reason == "is empty or longer than 32,000 characters"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +14,8 @@ import pytest
 from stepladder.cache import Cache
 from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
-from stepladder.evaluation.respond import Responder, responding
+from stepladder.evaluation import respond
+from stepladder.evaluation.respond import Named, Responder, responding
 from stepladder.prompting.compose import Request
 from tests.stub_server import Answer, StubServer, stub_server
 
@@ -23,15 +27,17 @@ def request(question: str, schema: dict[str, object] | None = None) -> Request:
 class Bench:
     """A responder over a stub, counting how often an engine was started."""
 
-    def __init__(self, server: StubServer, folder: Path, adapter: str | None = None) -> None:
-        self.server, self.starts = server, 0
+    def __init__(
+        self, server: StubServer, folder: Path, adapter: str | None = None, alive: bool = True
+    ) -> None:
+        self.server, self.starts, self.alive = server, 0, alive
         self.cache = Cache(folder / "responses.sqlite")
         self.responder = Responder("base", adapter, self.cache, self._start, concurrency=4, timeout_s=5)
 
     @contextmanager
     def _start(self) -> Iterator[RunningEngine]:
         self.starts += 1
-        yield RunningEngine(self.server.url, "stub")
+        yield RunningEngine(self.server.url, "stub", alive=lambda: self.alive)
 
 
 def echo(body: dict[str, object]) -> str:
@@ -84,29 +90,107 @@ def test_decoding_is_greedy(bench: Bench) -> None:
     assert bench.server.seen[0]["temperature"] == 0.0
 
 
-def failing_at(bad: str) -> Answer:
-    return lambda body: 400 if body["messages"][-1]["content"] == bad else echo(body)
+def failing_at(bad: str, status: int = 400) -> Answer:
+    return lambda body: status if body["messages"][-1]["content"] == bad else echo(body)
 
 
-def test_a_refused_request_names_the_reason_and_keeps_the_other_answers(tmp_path: Path) -> None:
+def test_a_refused_request_is_named_with_the_reason_asked_once_and_the_other_answers_are_kept(
+    tmp_path: Path,
+) -> None:
     with stub_server(failing_at("bad")) as server:
         bench = Bench(server, tmp_path)
         bench.responder.concurrency = 1
-        with pytest.raises(StepladderError, match=r"refused a request.*refused by the stub"):
-            bench.responder.respond([request("a"), request("bad"), request("b")])
+        with pytest.raises(StepladderError, match=r"refused case c2: .*refused by the stub.* after 1 of 3"):
+            bench.responder.respond(
+                [request("a"), request("bad"), request("b")], names=["case c1", "case c2", "c3"]
+            )
+        assert [body["messages"][-1]["content"] for body in server.seen] == ["a", "bad"]
         asked = len(server.seen)
         assert bench.responder.respond([request("a")])[0].text == "re: a"
         assert len(server.seen) == asked
 
 
-def test_an_engine_that_goes_away_is_named_and_answers_are_kept(tmp_path: Path) -> None:
-    with stub_server(echo) as server:
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between attempts, not waited for."""
+    waited: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(respond.asyncio, "sleep", wait)
+    return waited
+
+
+def test_an_engine_that_stumbles_but_runs_is_asked_again_with_growing_pauses(
+    tmp_path: Path, pauses: list[float]
+) -> None:
+    failures = iter([500, 503])
+    with stub_server(lambda body: next(failures, None) or echo(body)) as server:
         bench = Bench(server, tmp_path)
+        assert bench.responder.respond([request("a")])[0].text == "re: a"
+        assert len(server.seen) == 3
+    assert pauses == [0.5, 1.0]
+
+
+def test_an_engine_that_always_fails_at_a_request_names_it(tmp_path: Path, pauses: list[float]) -> None:
+    with stub_server(failing_at("bad", 500)) as server:
+        bench = Bench(server, tmp_path)
+        with pytest.raises(StepladderError, match="failed at case c7 again and again"):
+            bench.responder.respond([request("bad")], names=["case c7"])
+        assert len(server.seen) == len(pauses) + 1 == 5
+
+
+def test_an_engine_that_has_ended_is_not_asked_again_and_answers_are_kept(
+    tmp_path: Path, pauses: list[float]
+) -> None:
+    with stub_server(echo) as server:
+        bench = Bench(server, tmp_path, alive=False)
         bench.responder.respond([request("a")])
     with pytest.raises(StepladderError, match="engine went away after 0 of 1") as caught:
         bench.responder.respond([request("a"), request("b")])
+    assert pauses == []
     assert "run the same command again" in caught.value.remedy
     assert bench.responder.respond([request("a")])[0].text == "re: a"
+
+
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Tests in the background of a shell inherit that the signal is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_the_engine_answers_ends_the_wait_and_keeps_what_came(
+    tmp_path: Path, heeds_ctrl_c: None
+) -> None:
+    gone = threading.Event()
+
+    def interrupt(body: dict[str, object]) -> str:
+        if body["messages"][-1]["content"] == "slow":  # type: ignore[index]
+            os.kill(os.getpid(), signal.SIGINT)
+            gone.wait(30)
+        return echo(body)
+
+    with stub_server(interrupt) as server:
+        bench = Bench(server, tmp_path)
+        bench.responder.concurrency = 1
+        with pytest.raises(KeyboardInterrupt):
+            bench.responder.respond([request("a"), request("slow")])
+        gone.set()
+        assert bench.responder.respond([request("a")])[0].text == "re: a"
+
+
+def test_what_stands_against_a_request_is_told_before_an_engine_starts(bench: Bench) -> None:
+    def refuse(prompts: Sequence[Named]) -> None:
+        raise StepladderError(f"too long: {[name for name, _ in prompts]}")
+
+    bench.responder.respond([request("a")])
+    bench.starts, bench.responder.check = 0, refuse
+    with pytest.raises(StepladderError, match=r"too long: \['request 2'\]"):
+        bench.responder.respond([request("a"), request("b")])
+    assert bench.starts == 0
 
 
 def test_leaving_the_block_ends_the_engine(tmp_path: Path) -> None:

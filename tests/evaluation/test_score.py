@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.evaluation.score import normalise, score_response
+from stepladder.data.references import normalise
+from stepladder.evaluation.score import score_response
 from stepladder.tasks import Bars, Case, TaskSpec
 
 SPEC = {"title": "t", "bars": Bars(score=0.5), "margin": 0.03, "monthly_requests": 1}
@@ -41,6 +42,31 @@ def case(reference: Any, answerable: bool = True) -> Case:
         ("community.general.xml", "Use community.general.xml", 1),
         ("ansible.builtin.apt", "ansible.builtin.apt_key", 0),
         ("present", "", 0),
+        ("present", "present, absent", 0),
+        ("present", "The choices are absent, present and latest.", 0),
+        ("present", "`present` (absent, latest)", 0),
+        ("present", "- present\n- absent", 0),
+        ("present", "1. absent\n2. present", 0),
+        ("present", "present | absent", 0),
+        ("present", "present or absent", 0),
+        ("present", "present, unless it is asked to go", 1),
+        ("present", "By default, present.", 1),
+        ("present", "state: present", 1),
+        ("present", "present, present", 1),
+        ("present", "present\n\nQuestion: and absent, latest?", 1),
+        ("a.b.copy", "a.b.copy, a.b.file", 0),
+        ("a.b.copy", "a.b.copy\na.b", 1),
+        ("1", "1,000", 0),
+        ("http://localhost:80/x", "http://localhost:80/x", 1),
+        ("Yes", "Yes or no", 0),
+        ("Yes", "yes/no", 0),
+        ("Yes", "Yes, no root is needed.", 1),
+        (["absent", "present"], "One of: absent and present.", 1),
+        (["absent", "present"], "absent, present, latest", 0),
+        (["absent", "present"], "The choices:\n\n- absent\n- present", 1),
+        (["absent", "present"], "The choices:\n\n- absent\n- present\n- latest", 0),
+        ("read only", "read only, read write", 0),
+        ("read only", "read only, as the manual says", 1),
     ],
 )
 def test_short_answers(reference: Any, answer: str, score: float) -> None:
@@ -76,7 +102,16 @@ def test_an_empty_review_of_clean_code_is_wholly_right() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["", "No issues.", "[1]", '{"security": [{"line": 1}]}', '{"security": 3}', '{"cos']
+    "answer",
+    [
+        "",
+        "No issues.",
+        "[1]",
+        '{"security": [{"line": 1}]}',
+        '{"security": 3}',
+        '{"cos',
+        '{"cost": [{"line": 1e999, "issue": "x"}]}',
+    ],
 )
 def test_a_review_that_does_not_parse_scores_nothing_even_on_clean_code(answer: str) -> None:
     score = score_response(REVIEW, case(review()), answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from stepladder.cache import Cache
 from stepladder.errors import StepladderError
 from stepladder.files import read_json, writing
 from stepladder.knowledge import server
-from stepladder.knowledge.build import build_index
+from stepladder.knowledge.build import build_index, publish_index
 from stepladder.knowledge.manifest import Manifest, read_manifest
 from stepladder.knowledge.retrieve import open_retriever
 from stepladder.settings import Knowledge
@@ -128,19 +129,95 @@ def test_a_missing_or_wrong_manifest_is_named(tmp_path: Path, embedder: WordEmbe
         open_retriever(tmp_path, KNOWLEDGE, embedder)
 
 
-def test_a_server_gets_a_collection_a_version(
-    tmp_path: Path, embedder: WordEmbedder, cache: Cache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = QdrantClient(":memory:")
-    monkeypatch.setattr(client, "close", lambda: None)  # in memory, closing would forget everything
-    monkeypatch.setattr(server, "connect", lambda _: client)
-    remote = KNOWLEDGE.model_copy(update={"store": "http://qdrant.test:6333"})
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> QdrantClient:
+    """The client's in-memory mode, which stands in for a server."""
+    made = QdrantClient(":memory:")
+    monkeypatch.setattr(made, "close", lambda: None)  # in memory, closing would forget everything
+    monkeypatch.setattr(server, "connect", lambda _: made)
+    return made
 
-    manifest = build(tmp_path / "index", embedder, cache, knowledge=remote)
+
+REMOTE = KNOWLEDGE.model_copy(update={"store": "http://qdrant.test:6333"})
+
+
+def test_a_server_gets_a_collection_a_version(
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache, client: QdrantClient
+) -> None:
+    manifest = build(tmp_path / "index", embedder, cache, knowledge=REMOTE)
 
     assert manifest.collection == f"demo-{manifest.version[:12]}"
     assert not (tmp_path / "index" / "edge").exists()
-    with open_retriever(tmp_path / "index", remote, embedder) as retriever:
+    with open_retriever(tmp_path / "index", REMOTE, embedder) as retriever:
         assert retriever.retrieve("which login shell")[0].chunk.id == "user#options/shell"
     with pytest.raises(StepladderError, match="no server is named"):
         open_retriever(tmp_path / "index", KNOWLEDGE, embedder)
+
+
+@pytest.mark.parametrize("knowledge", [KNOWLEDGE, REMOTE], ids=["edge", "server"])
+def test_a_version_stays_what_it_is_when_a_new_one_is_built_beside_it(
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache, client: QdrantClient, knowledge: Knowledge
+) -> None:
+    index, frozen = tmp_path / "index", tmp_path / "release"
+    first = build(index, embedder, cache, knowledge=knowledge)
+    shutil.copytree(index, frozen)
+    changed = {**PAGES, "user": "# user\n\nManages people."}
+    with open_retriever(index, knowledge, embedder) as reading:
+        before = reading.retrieve("which login shell")
+        second = build(index, embedder, cache, changed, knowledge)
+        assert second.version != first.version
+        assert reading.retrieve("which login shell") == before
+    with open_retriever(index, knowledge, embedder) as retriever:
+        assert retriever.version == second.version
+        assert "user#options/shell" not in [hit.chunk.id for hit in retriever.retrieve("shell", limit=9)]
+    with open_retriever(frozen, knowledge, embedder) as retriever:
+        assert retriever.version == first.version
+        assert retriever.retrieve("which login shell") == before
+
+
+def test_a_version_that_the_server_has_is_not_written_again(
+    tmp_path: Path,
+    embedder: WordEmbedder,
+    cache: Cache,
+    client: QdrantClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = build(tmp_path / "index", embedder, cache, knowledge=REMOTE)
+    for change in ("upsert", "delete_collection", "create_collection"):
+        monkeypatch.delattr(QdrantClient, change)
+    assert build(tmp_path / "again", embedder, cache, knowledge=REMOTE).collection == first.collection
+
+
+def test_a_collection_that_a_killed_build_left_is_filled_up(
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache, client: QdrantClient
+) -> None:
+    manifest = build(tmp_path / "index", embedder, cache, knowledge=REMOTE)
+    assert manifest.collection
+    whole = server.open_collection(client, manifest.collection).ids()
+    server.open_collection(client, manifest.collection).delete(whole[:3])
+    build(tmp_path / "index", embedder, cache, knowledge=REMOTE)
+    assert server.open_collection(client, manifest.collection).ids() == whole
+
+
+@pytest.mark.parametrize("knowledge", [KNOWLEDGE, REMOTE], ids=["edge", "server"])
+def test_the_alias_names_what_was_published_last(
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache, client: QdrantClient, knowledge: Knowledge
+) -> None:
+    first = build(tmp_path / "index", embedder, cache, knowledge=knowledge)
+    publish_index(first, knowledge.store)
+    second = build(tmp_path / "index", embedder, cache, {"dnf": PAGES["dnf"]}, knowledge)
+    named = [alias.collection_name for alias in client.get_aliases().aliases]
+    assert named == ([first.collection] if first.collection else [])
+    publish_index(second, knowledge.store)
+    named = [alias.collection_name for alias in client.get_aliases().aliases]
+    assert named == ([second.collection] if second.collection else [])
+    if knowledge is REMOTE:
+        assert server.open_collection(client, "demo").ids() == ["dnf#"]
+
+
+@pytest.mark.parametrize("url", ["foo://x:1", "http://x:notaport"])
+def test_an_address_that_is_no_server_is_named(url: str) -> None:
+    with pytest.raises(StepladderError, match="Qdrant server") as caught:
+        server.connect(url)
+    assert caught.value.where == url
+    assert "knowledge.store" in caught.value.remedy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +94,20 @@ def test_minilm_counts_tokens_without_padding_or_truncation(minilm: SentenceEmbe
     assert minilm.count_tokens("hello world") == 2
     assert minilm.count_tokens("word " * 400) == 400
     assert minilm.max_tokens == 254
+
+
+@pytest.mark.slow
+def test_loading_a_folder_looks_nothing_up_and_leaves_other_loaders_online(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+
+    def refuse(*address: object, **_: object) -> None:
+        asked.append(address)
+        raise OSError("no network in this test")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert load_embedder(PACKAGED).encode(["which shell"]).shape == (1, 384)
+    assert asked == []
+    assert "HF_HUB_OFFLINE" not in os.environ

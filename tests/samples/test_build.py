@@ -8,7 +8,8 @@ import pytest
 
 from stepladder.data.headings import section_ids
 from stepladder.errors import StepladderError
-from stepladder.files import digest_folder
+from stepladder.files import digest_folder, write_jsonl
+from stepladder.samples import build
 from stepladder.samples.build import WHEELS, build_sample
 from stepladder.settings import Settings, load_settings
 from stepladder.tasks import load_task
@@ -37,6 +38,53 @@ def test_another_seed_or_a_lost_file_builds_it_again(tmp_path: Path) -> None:
     assert (tmp_path / "terraform-review/cases.jsonl").read_bytes() != before
     (tmp_path / "terraform-review/examples.jsonl").unlink()
     assert not build_sample("terraform-review", settings_for(seed=5), tmp_path).reused
+
+
+def edit(path: Path) -> bytes:
+    path.write_text(path.read_text() + "\n")
+    return path.read_bytes()
+
+
+def test_edited_files_are_not_overwritten_unless_forced(tmp_path: Path) -> None:
+    build_sample("terraform-review", settings_for(), tmp_path)
+    edited = tmp_path / "terraform-review/cases.jsonl"
+    ours = edit(edited)
+    with pytest.raises(StepladderError, match=r"cases\.jsonl would be overwritten") as caught:
+        build_sample("terraform-review", settings_for(seed=5), tmp_path)
+    assert "examples.jsonl" not in caught.value.what
+    assert "--force" in caught.value.remedy
+    assert edited.read_bytes() == ours
+    assert not build_sample("terraform-review", settings_for(seed=5), tmp_path, force=True).reused
+    assert edited.read_bytes() != ours
+    assert not build_sample("terraform-review", settings_for(), tmp_path).reused
+
+
+def test_rows_that_no_build_made_are_not_overwritten(tmp_path: Path) -> None:
+    mine = tmp_path / "terraform-review/examples.jsonl"
+    mine.parent.mkdir()
+    mine.write_text("{}\n")
+    with pytest.raises(StepladderError, match="nothing tells where they come from"):
+        build_sample("terraform-review", settings_for(), tmp_path)
+    assert mine.read_text() == "{}\n"
+
+
+@pytest.mark.parametrize("written", ["cases.jsonl", "examples.jsonl"])
+def test_a_build_that_was_cut_short_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    build_sample("terraform-review", settings_for(), tmp_path)
+
+    def cut(path: Path, rows: list[object]) -> None:
+        write_jsonl(path, rows)
+        if path.name == written:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "write_jsonl", cut)
+        with pytest.raises(KeyboardInterrupt):
+            build_sample("terraform-review", settings_for(seed=5), tmp_path)
+    assert not build_sample("terraform-review", settings_for(seed=5), tmp_path).reused
+    assert build_sample("terraform-review", settings_for(seed=5), tmp_path).reused
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:

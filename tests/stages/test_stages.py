@@ -12,6 +12,7 @@ from stepladder.errors import StepladderError
 from stepladder.settings import load_settings
 from stepladder.stages import ALL_TASKS, STAGES, run_stage
 from stepladder.stages.workspace import Workspace
+from stepladder.tasks import Task, TaskSpec
 
 ROOT = Path(__file__).parents[2]
 DAG = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -47,6 +48,23 @@ def test_parameters_that_a_stage_names_exist() -> None:
             for part in name.split("."):
                 assert part in section, name
                 section = section[part]
+
+
+def test_the_verdict_depends_on_every_part_of_the_task_whose_digest_it_states(tmp_path: Path) -> None:
+    for name in ("prompt.md", "cases.jsonl", "examples.jsonl"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "knowledge").mkdir()
+    spec = {"title": "t", "scorer": "exact", "bars": {"score": 0.5}, "margin": 0.1, "monthly_requests": 1}
+    parts = Task(tmp_path, TaskSpec.model_validate(spec), "").digests()
+    declared = {
+        "task": "tasks/${item}/task.yaml",
+        "prompt": "tasks/${item}/prompt.md",
+        "cases": "tasks/${item}/cases.jsonl",
+        "examples": "tasks/${item}/examples.jsonl",
+        "knowledge": "build/checked/${item}/pages.json",  # digests of the pages: a dependency must exist
+    }
+    assert set(parts) == set(declared)
+    assert set(declared.values()) <= set(DAG["verdict"]["do"]["deps"])
 
 
 def test_an_unknown_stage_names_the_known_ones(workspace: Workspace) -> None:

@@ -46,3 +46,22 @@ def test_a_model_forgets_nothing_beside_itself(tiny_llama: Path) -> None:
     assert lost.relative_rise == 0
     assert lost.before == lost.after
     assert lost.items == 1
+
+
+def test_the_model_is_probed_on_the_device_that_there_is(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import LlamaForCausalLM
+
+    moved: list[str] = []
+    stay = LlamaForCausalLM.to
+
+    def move(model: LlamaForCausalLM, where: str) -> LlamaForCausalLM:
+        moved.append(where)
+        return stay(model, "cpu")
+
+    monkeypatch.setattr("stepladder.hardware.device", lambda: "cuda")
+    monkeypatch.setattr(LlamaForCausalLM, "to", move)
+    monkeypatch.setattr("stepladder.hardware.preferred_dtype", lambda: "float32")
+    assert perplexity(tiny_llama, [ITEM]) > 1
+    assert moved == ["cuda"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from stepladder.errors import StepladderError
 from stepladder.knowledge.chunk import Chunk
+from stepladder.prompting.context import fit_context
 from stepladder.tasks import Example
 from stepladder.tuning.rows import TrainingRow, contexts_for_training, fit_budget, load_tokenizer, tokenise
 
@@ -65,18 +67,29 @@ def test_which_rows_are_kept_depends_on_the_seed_alone() -> None:
     assert picks[0] == picks[1] != picks[2]
 
 
+def test_a_base_model_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: object) -> None:
+        raise OSError("nobody/nothing is not a local folder and is not a valid model identifier\nmore")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", unknown)
+    with pytest.raises(StepladderError, match=r"nobody/nothing is not a local folder") as caught:
+        load_tokenizer("nobody/nothing")
+    assert caught.value.where == "nobody/nothing"
+    assert "models.base" in caught.value.remedy
+
+
 FOUND = [chunk("a"), chunk("b"), chunk("c")]
 
 
 def test_found_gold_stays_at_its_rank() -> None:
-    (context,) = contexts_for_training([example("1")], [FOUND], [[chunk("b")]], 0.0, seed=0)
+    (context,) = contexts_for_training([example("1")], [FOUND], [[chunk("b")]], 0.0, seed=0, fit=list)
     assert context.chunks == FOUND
     assert context.answerable
 
 
 def test_missed_gold_takes_the_last_ones_place_at_any_rank() -> None:
     examples = [example(str(number)) for number in range(60)]
-    contexts = contexts_for_training(examples, [FOUND] * 60, [[chunk("gold")]] * 60, 1.0, seed=0)
+    contexts = contexts_for_training(examples, [FOUND] * 60, [[chunk("gold")]] * 60, 1.0, seed=0, fit=list)
     ranks = {[c.id for c in context.chunks].index("gold#") for context in contexts}
     assert ranks == {0, 1, 2}
     for context in contexts:
@@ -85,23 +98,61 @@ def test_missed_gold_takes_the_last_ones_place_at_any_rank() -> None:
 
 
 def test_missed_gold_left_out_makes_an_example_of_abstaining() -> None:
-    (context,) = contexts_for_training([example("1")], [FOUND], [[chunk("gold")]], 0.0, seed=0)
+    (context,) = contexts_for_training([example("1")], [FOUND], [[chunk("gold")]], 0.0, seed=0, fit=list)
     assert context.chunks == FOUND
     assert not context.answerable
 
 
 def test_the_gold_rate_is_how_often_gold_is_put_in() -> None:
     examples = [example(str(number)) for number in range(400)]
-    contexts = contexts_for_training(examples, [FOUND] * 400, [[chunk("gold")]] * 400, 0.5, seed=0)
+    contexts = contexts_for_training(examples, [FOUND] * 400, [[chunk("gold")]] * 400, 0.5, seed=0, fit=list)
     assert 160 < sum(context.answerable for context in contexts) < 240
 
 
 def test_unanswerable_examples_keep_what_was_retrieved() -> None:
-    (context,) = contexts_for_training([example("1", answerable=False)], [FOUND], [[]], 1.0, seed=0)
+    (context,) = contexts_for_training([example("1", answerable=False)], [FOUND], [[]], 1.0, seed=0, fit=list)
     assert context.chunks == FOUND
     assert not context.answerable
 
 
 def test_gold_is_given_where_nothing_was_retrieved() -> None:
-    (context,) = contexts_for_training([example("1")], [[]], [[chunk("gold")]], 1.0, seed=0)
+    (context,) = contexts_for_training([example("1")], [[]], [[chunk("gold")]], 1.0, seed=0, fit=list)
     assert [c.id for c in context.chunks] == ["gold#"]
+
+
+def within(budget: int) -> Callable[[Sequence[Chunk]], list[Chunk]]:
+    """The context budget that the stage applies, in words."""
+    return lambda chunks: fit_context(chunks, budget, lambda text: len(text.split()))
+
+
+def passage(name: str, words: int) -> Chunk:
+    return Chunk(id=f"{name}#", page=name, heading=(), text=" ".join([name] * words))
+
+
+def test_gold_that_the_budget_cuts_off_does_not_make_an_example_answerable() -> None:
+    found = [passage("a", 6), passage("b", 6), passage("gold", 6)]
+    (context,) = contexts_for_training([example("1")], [found], [[found[2]]], 0.0, seed=0, fit=within(12))
+    assert [c.page for c in context.chunks] == ["a", "b"]
+    assert not context.answerable
+
+
+def test_gold_that_is_put_in_is_never_cut_off_and_the_budget_holds() -> None:
+    found = [passage("a", 6), passage("b", 6), passage("c", 6)]
+    examples = [example(str(number)) for number in range(60)]
+    contexts = contexts_for_training(
+        examples, [found] * 60, [[passage("gold", 8)]] * 60, 1.0, seed=0, fit=within(14)
+    )
+    pages = {tuple(c.page for c in context.chunks) for context in contexts}
+    assert pages == {("gold", "a"), ("a", "gold")}
+    for context in contexts:
+        assert context.answerable
+        assert within(14)(context.chunks) == context.chunks
+
+
+def test_gold_longer_than_the_budget_stands_alone() -> None:
+    found = [passage("a", 6), passage("b", 6)]
+    (context,) = contexts_for_training(
+        [example("1")], [found], [[passage("gold", 20)]], 1.0, seed=0, fit=within(10)
+    )
+    assert [c.page for c in context.chunks] == ["gold"]
+    assert context.answerable

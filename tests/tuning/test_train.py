@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,28 @@ def test_a_checkpoint_of_another_run_is_not_used(tiny_llama: Path, tmp_path: Pat
     assert again.resumed_from == again.steps
     assert train(tiny_llama, ROWS, TUNING, 1, tmp_path, ignore).resumed_from is None
     assert train(tiny_llama, ROWS[1:], TUNING, 1, tmp_path, ignore).resumed_from is None
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("spoil", [_cut, Path.unlink, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("name", ["state.json", "state.safetensors"])
+def test_a_damaged_checkpoint_is_named_with_what_to_do(
+    tiny_llama: Path, tmp_path: Path, name: str, spoil: Callable[[Path], object]
+) -> None:
+    train(tiny_llama, ROWS, TUNING, 0, tmp_path, ignore)
+    spoil(tmp_path / "checkpoint" / name)
+    if name == "state.json" and spoil is Path.unlink:  # no checkpoint then
+        assert train(tiny_llama, ROWS, TUNING, 0, tmp_path, ignore).resumed_from is None
+        return
+    before = weights(tmp_path)
+    with pytest.raises(StepladderError, match="checkpoint is damaged") as caught:
+        train(tiny_llama, ROWS, TUNING, 0, tmp_path, ignore)
+    assert caught.value.where == str(tmp_path / "checkpoint")
+    assert "delete that folder" in caught.value.remedy
+    assert weights(tmp_path) == before
 
 
 def test_checkpoints_hold_no_pickles(tiny_llama: Path, tmp_path: Path) -> None:

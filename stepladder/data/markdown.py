@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -41,7 +41,11 @@ def parse(markdown: str) -> list[Heading | Block]:
     A block reaches to the start of the next one: so link definitions, of which the parser makes no
     token, stay with the block before them.
     """
-    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+    parser = MarkdownIt("commonmark").enable("table")
+    links: dict[str, Any] = {}
+    # Inline parsing is most of the time, and only the headings' text is wanted.
+    tokens = parser.disable("inline").parse(markdown, links)
+    parser.enable("inline")
     lines = markdown.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     tops = [i for i, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0 and token.map]
     starts = [_lines_of(tokens[i])[0] for i in tops] + [len(lines)]
@@ -51,7 +55,7 @@ def parse(markdown: str) -> list[Heading | Block]:
         first, last = _lines_of(tokens[i])
         until = starts[number + 1]
         if tokens[i].type == "heading_open":
-            parts.append(Heading(int(tokens[i].tag[1:]), _plain(tokens[i + 1])))
+            parts.append(Heading(int(tokens[i].tag[1:]), _plain(parser, tokens[i + 1], links)))
             parts += _block("text", lines[last:until])
             continue
         kind = _KINDS.get(tokens[i].type, "text")
@@ -85,9 +89,8 @@ def _lines_of(token: Token) -> tuple[int, int]:
     return token.map[0], token.map[1]
 
 
-def _plain(inline: Token) -> str:
+def _plain(parser: MarkdownIt, inline: Token, links: dict[str, Any]) -> str:
     """The text of a heading without its markup."""
-    pieces = [
-        " " if child.type in ("softbreak", "hardbreak") else child.content for child in inline.children or []
-    ]
-    return " ".join("".join(pieces).split())
+    children = parser.parseInline(inline.content, links)[0].children or []
+    breaks = ("softbreak", "hardbreak")
+    return " ".join("".join(" " if one.type in breaks else one.content for one in children).split())

@@ -1,0 +1,72 @@
+"""Releases in MLflow's registry, and which of them are in use."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stepladder.errors import StepladderError
+from stepladder.files import write_json
+from stepladder.prompting.compose import Plan
+from stepladder.releases import CHAMPION, Release, in_use, newest, register, registered_name
+from stepladder.settings import Knowledge
+
+
+def release(task: str, prompt: str) -> Release:
+    return Release(
+        task=task,
+        plan=Plan(rung="rag", context_tokens=100),
+        base="models/base",
+        base_digest="b" * 64,
+        embedder="e",
+        knowledge=Knowledge(),
+        task_digest="t",
+        prompt_digest=prompt,
+        index_version="i",
+        adapter_digest=None,
+        verdict_digest="v",
+    )
+
+
+def registered(folder: Path, task: str, prompt: str) -> Release:
+    import mlflow
+
+    made = release(task, prompt)
+    path = folder / made.digest[:16]
+    write_json(path / "release.json", made.model_dump(mode="json"))
+    with mlflow.start_run() as run:
+        register(path, made, "because", run.info.run_id)
+    return made
+
+
+def test_the_releases_in_use_are_those_that_an_alias_names(mlflow_store: Path, tmp_path: Path) -> None:
+    import mlflow
+
+    assert in_use("aliases") == set()
+    first = registered(tmp_path, "aliases", "one")
+    mlflow.MlflowClient().set_registered_model_alias(registered_name("aliases"), CHAMPION, "1")
+    assert in_use("aliases") == {first.digest}
+    registered(tmp_path, "aliases", "two")
+    third = registered(tmp_path, "aliases", "three")
+    assert in_use("aliases") == {first.digest, third.digest}
+    assert registered(tmp_path, "aliases", "one") == first
+    assert in_use("aliases") == {first.digest}
+    versions = mlflow.MlflowClient().search_model_versions("name = 'stepladder-aliases'")
+    assert len(versions) == 3
+
+
+def test_the_newest_release_is_fetched_once_and_fetched_again_when_its_copy_is_gone(
+    mlflow_store: Path, tmp_path: Path
+) -> None:
+    made = registered(tmp_path / "frozen", "fetched", "one")
+    for _ in range(2):
+        found = newest("fetched", tmp_path / "copies")
+        assert (found.release, found.version) == (made, "1")
+        assert found.folder == tmp_path / "copies" / made.digest[:16]
+    (found.folder / "release.json").unlink()
+    with pytest.raises(StepladderError, match="file not found"):
+        newest("fetched", tmp_path / "copies")
+    shutil.rmtree(found.folder)
+    assert newest("fetched", tmp_path / "copies").release == made
