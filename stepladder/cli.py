@@ -190,6 +190,32 @@ def _answer(name: str, known: bool | int | None) -> bool | int:
     return int(typer.prompt(str(field.description), type=int))
 
 
+@app.command()
+def plan(
+    task: TaskName,
+    margin: Annotated[float | None, typer.Option(min=0.001, max=0.999, help="default: the task's")] = None,
+    power: Annotated[float | None, typer.Option(min=0.5, max=0.999, help="default: evaluation.power")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how many cases a task needs, before they are written."""
+    from stepladder.stages.plan import run
+
+    found = run(_workspace(), task, margin, power)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    wanted = found.wanted
+    typer.echo(f"{task}: about {found.cases:,} cases; there are {wanted.cases:,}")
+    for question, needed in (
+        (f"a score of {wanted.bar + wanted.margin:.2f} holds the bar of {wanted.bar:.2f}", found.good_enough),
+        (f"a cheaper rung is no worse by {wanted.margin:.2f}, if it is as good", found.as_good),
+        (f"a dearer rung is better, if it is by {wanted.margin:.2f}", found.better),
+    ):
+        typer.echo(f"  {needed.fewest:>7,} to {needed.most:,}: to show that {question}")
+    for line in (f"power {wanted.power:.0%}", *found.assumptions):
+        typer.echo(f"  ({line})")
+
+
 @contextmanager
 def _plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
     """Turn what the user can act on into one clear message and exit code 1, Ctrl-C into a line and 130."""

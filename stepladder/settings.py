@@ -61,9 +61,12 @@ class Knowledge(Strict):
 
 
 class Evaluation(Strict):
-    """Statistics and prompt variants."""
+    """The rule of the verdict (docs/05-the-rule.md), and prompt variants."""
 
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="chance of a wrong promotion, at most")
+    power: float = Field(default=0.8, gt=0.5, lt=1, description="of the tests whose cases are counted ahead")
+    looks: int = Field(default=10, gt=0, description="verdicts on one set of cases before it counts as worn")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of two-sided intervals")
     resamples: int = Field(default=10000, ge=100)
     few_shot: int = Field(default=4, gt=0)
 

@@ -36,13 +36,22 @@ class Strict(BaseModel):
 
 
 class Bars(Strict):
-    """What a rung must reach to be good enough."""
+    """What a rung must be shown to reach to be good enough; None is not asked."""
 
-    score: float = Field(ge=0, le=1, description="least mean score, on a one-sided 95% bound")
+    score: float = Field(ge=0, le=1, description="least score")
     forgetting: float = Field(
         default=0.10, ge=0, description="most relative rise in perplexity on general text"
     )
+    abstention: float | None = Field(
+        default=None, gt=0, lt=1, description="least share of unanswerable cases on which it abstains"
+    )
+    valid: float | None = Field(
+        default=None, gt=0, lt=1, description="least share of responses in the form that is asked for"
+    )
     latency_p95_ms: float | None = Field(default=None, gt=0, description="most p95 latency, milliseconds")
+    cost_per_1000: float | None = Field(
+        default=None, gt=0, description="most US dollars per 1,000 requests, as measured"
+    )
 
 
 class TaskSpec(Strict):

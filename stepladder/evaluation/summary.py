@@ -11,11 +11,11 @@ from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.statistics import (
     Comparison,
     Interval,
+    Pair,
     Resampling,
     Statistic,
-    cluster_bootstrap,
-    lower_bound,
-    paired_difference,
+    pair_of,
+    score_of,
 )
 from stepladder.settings import Evaluation
 from stepladder.tasks import Strict
@@ -23,8 +23,6 @@ from stepladder.tasks import Strict
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-GATE_CONFIDENCE = 0.95  # of the one-sided bound that a bar is held against (tasks.Bars)
 
 
 class SliceSummary(Strict):
@@ -36,7 +34,10 @@ class SliceSummary(Strict):
 
 
 class RungSummary(Strict):
-    """What one rung (or probe) reached on one set of cases. Times are of the measured run."""
+    """What one rung (or probe) reached on one set of cases. Times are of the measured run.
+
+    ``lower_bound`` is one-sided at confidence 1 - ``evaluation.alpha``, of this rung taken alone.
+    """
 
     rung: str
     variant: str
@@ -70,9 +71,8 @@ def summarise(rung: RungOutcomes, evaluation: Evaluation, seed: int = 0) -> Rung
     outcomes = ordered(rung)
     statistic = statistic_of(outcomes)
     clusters = [o.cluster for o in outcomes]
-    how = _how(evaluation, seed)
-    gate = how.model_copy(update={"confidence": GATE_CONFIDENCE})
-    interval = _interval(outcomes, statistic, how)
+    how = resampling(evaluation, seed)
+    score = score_of(values_of(outcomes, statistic), clusters, statistic, how)
     unanswerable = [o.score for o in outcomes if not o.answerable]
     p50, p95 = np.percentile([o.response.latency_ms for o in outcomes], [50, 95])
     return RungSummary(
@@ -81,9 +81,9 @@ def summarise(rung: RungOutcomes, evaluation: Evaluation, seed: int = 0) -> Rung
         statistic=statistic,
         n=len(outcomes),
         clusters=len(set(clusters)),
-        score=interval.estimate,
-        interval=interval,
-        lower_bound=lower_bound(values_of(outcomes, statistic), clusters, statistic, gate),
+        score=score.estimate,
+        interval=score.interval(how.confidence),
+        lower_bound=score.lower(evaluation.alpha),
         exact_rate=float(np.mean([o.exact for o in outcomes])),
         valid_rate=float(np.mean([o.valid for o in outcomes])),
         abstention_accuracy=float(np.mean(unanswerable)) if unanswerable else None,
@@ -111,14 +111,14 @@ def compare(a: RungOutcomes, b: RungOutcomes, evaluation: Evaluation, seed: int 
             where=a.task,
             remedy="evaluate both on the same cases: dvc repro",
         )
+    return compare_outcomes(left, right, resampling(evaluation, seed)).comparison(evaluation.confidence)
+
+
+def compare_outcomes(left: Sequence[Outcome], right: Sequence[Outcome], how: Resampling) -> Pair:
+    """``left`` minus ``right``, of the same cases in the same order."""
     statistic = statistic_of(left)
-    return paired_difference(
-        values_of(left, statistic),
-        values_of(right, statistic),
-        [o.cluster for o in left],
-        statistic,
-        _how(evaluation, seed),
-    )
+    clusters = [o.cluster for o in left]
+    return pair_of(values_of(left, statistic), values_of(right, statistic), clusters, statistic, how)
 
 
 def ordered(rung: RungOutcomes) -> list[Outcome]:
@@ -156,18 +156,16 @@ def values_of(outcomes: Sequence[Outcome], statistic: Statistic) -> NDArray[np.f
     return np.array([(c.tp, c.fp, c.fn) for c in counts], dtype=np.float64)
 
 
+def resampling(evaluation: Evaluation, seed: int) -> Resampling:
+    """How the settings resample."""
+    return Resampling(resamples=evaluation.resamples, confidence=evaluation.confidence, seed=seed)
+
+
 def _slices(outcomes: Sequence[Outcome], statistic: Statistic, how: Resampling) -> dict[str, SliceSummary]:
     table = {}
     for name in sorted({o.slice for o in outcomes}):
         part = [o for o in outcomes if o.slice == name]
-        interval = _interval(part, statistic, how)
-        table[name] = SliceSummary(n=len(part), score=interval.estimate, interval=interval)
+        score = score_of(values_of(part, statistic), [o.cluster for o in part], statistic, how)
+        interval = score.interval(how.confidence)
+        table[name] = SliceSummary(n=len(part), score=score.estimate, interval=interval)
     return table
-
-
-def _interval(outcomes: Sequence[Outcome], statistic: Statistic, how: Resampling) -> Interval:
-    return cluster_bootstrap(values_of(outcomes, statistic), [o.cluster for o in outcomes], statistic, how)
-
-
-def _how(evaluation: Evaluation, seed: int) -> Resampling:
-    return Resampling(resamples=evaluation.resamples, confidence=evaluation.confidence, seed=seed)

@@ -8,9 +8,27 @@ from pydantic import Field
 
 from stepladder.evaluation.cost import RungCost
 from stepladder.evaluation.statistics import Interval, Statistic
-from stepladder.tasks import Strict
+from stepladder.tasks import Bars, Strict
 
 Decision = Literal["promote", "keep", "inconclusive", "none"]
+CriterionName = Literal["score", "abstention", "valid", "latency", "forgetting", "cost"]
+State = Literal["holds", "fails", "open"]
+
+
+class Criterion(Strict):
+    """One question to a rung, with its answer.
+
+    ``score``, ``abstention``, ``valid`` and ``latency`` (the share of requests within the limit on p95) must
+    be at least ``limit`` on the bound; ``forgetting`` and ``cost`` at most, as measured: they have no bound.
+    """
+
+    name: CriterionName
+    limit: float
+    estimate: float | None = Field(description="null where it was not measured")
+    bound: float | None = Field(description="one-sided, at confidence 1 - level")
+    p: float | None = Field(description="one-sided, against: it is missed")
+    state: State
+    cases: int | None = Field(description="how many cases speak to it")
 
 
 class RungVerdict(Strict):
@@ -22,16 +40,19 @@ class RungVerdict(Strict):
     statistic: Statistic
     score: float
     interval: tuple[float, float] | None = Field(description="two-sided [low, high]; null where undefined")
-    lower_bound: float | None = Field(description="one-sided 95% bound, held against the bar")
+    lower_bound: float | None = Field(description="one-sided, at confidence 1 - level: held against the bar")
     exact_rate: float
     valid_rate: float
     abstention_accuracy: float | None
     cost_per_1000: float = Field(description="US dollars per 1,000 requests")
     latency_p95_ms: float
-    eligible: bool
-    undecided: bool = Field(description="the bar lies inside the interval: more cases would decide")
+    eligible: bool = Field(description="shown to meet the bar and all guardrails")
+    undecided: bool = Field(description="shown neither to meet nor to fail them: more cases would decide")
     reasons: list[str] = Field(description="why it is eligible or not, in plain words")
     cases_needed: int | None
+    criteria: list[Criterion] = Field(description="the bar, then the guardrails that the task asks for")
+    design_effect: float = Field(description="how many times more cases than if they were independent")
+    sd: float = Field(description="standard error of the score times the root of n")
 
 
 class PairVerdict(Strict):
@@ -43,10 +64,55 @@ class PairVerdict(Strict):
     interval: tuple[float, float] | None
     p: float = Field(description="two-sided")
     test: str
+    discordance: float = Field(description="share of cases on which the two differ")
+    sd: float = Field(description="standard error of the difference times the root of n")
+
+
+class SliceVerdict(Strict):
+    """On one kind of case: the decided rung minus the one it is weighed against; p by Holm over slices."""
+
+    n: int
+    difference: float
+    interval: tuple[float, float] | None
+    p: float
+
+
+class Slices(Strict):
+    """The decided (or best) rung ``a`` against ``b`` on each slice. It informs; it does not decide."""
+
+    a: str
+    b: str
+    by_slice: dict[str, SliceVerdict]
+
+
+class CaseSet(Strict):
+    """How often this set of cases was looked at, this verdict included; null where that was not counted."""
+
+    looks: int | None
+    budget: int
+    worn: bool
+    fresh_cases: int | None = Field(description="where worn: new cases that would take its place")
+
+
+class Rule(Strict):
+    """What was fixed before the cases were looked at: ``params.yaml`` evaluation, ``task.yaml``."""
+
+    alpha: float
+    power: float
+    confidence: float
+    resamples: int
+    seed: int
+    looks: int
+    margin: float
+    bars: Bars
+    monthly_requests: int
 
 
 class Verdict(Strict):
-    """The decision record: ``build/<task>/verdict.json``. Times stand only in latency and cost fields."""
+    """The decision record: ``build/<task>/verdict.json``.
+
+    Measured times stand only in latency and cost fields, which ``digest`` leaves out (``ladder.digest``).
+    """
 
     version: Literal[1] = 1
     task: str
@@ -57,6 +123,10 @@ class Verdict(Strict):
     bar: float
     margin: float
     confidence: float
+    level: float = Field(description="of every single one-sided test, so that the whole rule keeps alpha")
+    rule: Rule
+    unsettled: str | None = Field(description="the rung that is not settled; null unless inconclusive")
+    open: list[str] = Field(description="what is not settled, in plain words; empty unless inconclusive")
     rungs: dict[str, RungVerdict] = Field(description="cheapest first")
     comparisons: list[PairVerdict]
     cases_needed: int | None = Field(description="cases that would settle an inconclusive verdict")
@@ -69,6 +139,10 @@ class Verdict(Strict):
     sizes: dict[str, Any] = Field(description="what this climb could afford")
     digests: dict[str, str]
     champion: str | None = Field(description="the rung that was serving")
+    slices: Slices | None = Field(description="null where there is one rung or one slice")
+    case_set: CaseSet
+    warnings: list[str] = Field(description="what a reader should know before trusting it")
+    digest: str = Field(description="SHA-256 of all that is decided; measured times and prices left out")
 
 
 def schema() -> dict[str, Any]:

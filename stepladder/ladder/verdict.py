@@ -1,85 +1,50 @@
 """The verdict: which rung, why, how sure, and at what cost. A pure function of what was measured.
 
-Rungs in order of cost. A rung is eligible when the one-sided lower 95% bound of its score holds the bar
-and its guardrails hold. The winner is the cheapest eligible rung that is non-inferior to the best
-eligible one: the paired interval of the difference stays within the margin. Never promoted on hope:
-where no rung is eligible but some interval reaches the bar, the verdict is ``inconclusive`` and says how
-many cases would settle it. A champion that serves already is replaced only by a rung that is superior, or
-non-inferior and cheaper.
+Rungs in order of cost; ``ladder.criteria`` asks each what its task's bars ask, ``evaluation.pairs`` compares
+every two on the same cases, and ``ladder.rule`` walks up the ladder on the p-values, so that the chance of a
+wrong promotion stays below ``evaluation.alpha``. Where a question stays open the verdict is
+``inconclusive``, and says how many cases would settle it. A champion that serves already is
+replaced only by a rung that is shown to be better, or cheaper and no worse by the margin.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
-
-from stepladder.errors import StepladderError
-from stepladder.evaluation.cost import RungCost
-from stepladder.evaluation.records import RungOutcomes
-from stepladder.evaluation.statistics import Comparison, Interval, cases_needed
-from stepladder.evaluation.summary import RungSummary, compare
+from stepladder.evaluation.looks import case_set_digest, responses_digest
+from stepladder.evaluation.multiplicity import holm
+from stepladder.evaluation.pairs import Pair
+from stepladder.evaluation.statistics import Interval
+from stepladder.evaluation.summary import compare_outcomes
+from stepladder.files import digest_value
 from stepladder.ladder import wording
-from stepladder.ladder.form import Decision, PairVerdict, RungVerdict, Verdict
-from stepladder.settings import Evaluation
-from stepladder.tasks import TaskSpec
+from stepladder.ladder.caution import warnings_of
+from stepladder.ladder.criteria import Asked
+from stepladder.ladder.digest import decision_digest
+from stepladder.ladder.evidence import Evidence, check
+from stepladder.ladder.form import CaseSet, Decision, PairVerdict, Rule, RungVerdict, Verdict
+from stepladder.ladder.settle import fresh_cases, settle
+from stepladder.ladder.slices import weigh_slices
+from stepladder.ladder.weigh import Weighed, replaces, weigh
 
 __all__ = ["Evidence", "Verdict", "decide"]
 
-_LADDER = ("prompt", "rag", "lora", "lora+rag")
-_ADAPTER_RUNGS = ("lora", "lora+rag")
-_GATE_Z = 1.6448536269514722  # normal quantile at 0.95: the gate's bound lies this many standard errors low
 _WHAT_EACH_HALF_ADDS = (("rag", "prompt"), ("lora", "prompt"), ("lora+rag", "rag"), ("lora+rag", "lora"))
-_SMALLEST_GAP = 0.01  # nearer to the bar than this, a rung would need cases without end
 _DIGITS = 6  # the same bytes whatever the last bits of a matrix product are
-
-_Pair = Callable[[str, str], Comparison]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All that a verdict is made from; ``outcomes``, ``summaries`` and ``costs`` are by rung."""
-
-    task: str
-    spec: TaskSpec
-    outcomes: Mapping[str, RungOutcomes]
-    summaries: Mapping[str, RungSummary]
-    costs: Mapping[str, RungCost]
-    evaluation: Evaluation
-    seed: int = 0
-    gaps: Mapping[str, float] = field(default_factory=dict)
-    forgetting: float | None = None
-    retrieval: Mapping[str, Interval] = field(default_factory=dict)
-    skipped: Mapping[str, str] = field(default_factory=dict)
-    sizes: Mapping[str, Any] = field(default_factory=dict)
-    digests: Mapping[str, str] = field(default_factory=dict)
-    champion: RungOutcomes | None = None
 
 
 def decide(evidence: Evidence) -> Verdict:
     """Apply the rule.
 
     Raises:
-        StepladderError: there is no rung, a rung lacks its summary or cost, or cases differ between rungs.
+        StepladderError: there is no rung, a rung lacks its summary or cost, cases differ between rungs, or
+            a case stands there twice.
     """
-    _check(evidence)
-    order = sorted(evidence.outcomes, key=lambda rung: (evidence.costs[rung].per_1000, _step(rung)))
-    rungs = {rung: _judge(rung, evidence) for rung in order}
-
-    @cache
-    def pair(a: str, b: str) -> Comparison:
-        return compare(evidence.outcomes[a], evidence.outcomes[b], evidence.evaluation, evidence.seed)
-
-    best, winner = _winner(rungs, evidence.spec.margin, pair)
-    comparisons = [_pair_verdict(a, b, pair(a, b)) for a, b in _worth_comparing(order, best)]
-    decision, rung, settling = _decision(rungs, winner)
-    if winner and evidence.champion:
-        against = _against_champion(winner, evidence.champion, evidence)
-        comparisons.append(_pair_verdict(winner, "champion", against))
-        if not _replaces(winner, evidence.champion, against, evidence):
-            decision, rung = "keep", str(evidence.champion.rung)
+    check(evidence)
+    weighed = weigh(evidence)
+    decision, rung = _decision(weighed, evidence)
+    rungs = {name: _judge(name, weighed, evidence) for name in weighed.order}
+    best = _best(rungs)
+    settled = settle(weighed, evidence)
+    rule = _rule(evidence)
     verdict = Verdict(
         task=evidence.task,
         title=evidence.spec.title,
@@ -89,134 +54,109 @@ def decide(evidence: Evidence) -> Verdict:
         bar=evidence.spec.bars.score,
         margin=evidence.spec.margin,
         confidence=evidence.evaluation.confidence,
+        level=round(weighed.walk.level, _DIGITS),
+        rule=rule,
+        unsettled=weighed.walk.stuck,
+        open=settled.open,
         rungs=rungs,
-        comparisons=comparisons,
-        cases_needed=settling,
+        comparisons=_comparisons(weighed, best, evidence),
+        cases_needed=settled.cases,
         gaps=dict(evidence.gaps),
-        advice=wording.advice(evidence.gaps, order),
+        advice=wording.advice(evidence.gaps, weighed.order),
         forgetting=_round(evidence.forgetting),
         retrieval=dict(evidence.retrieval),
         skipped=dict(evidence.skipped),
-        costs={name: evidence.costs[name] for name in order},
+        costs={name: evidence.costs[name] for name in weighed.order},
         sizes=dict(evidence.sizes),
-        digests=dict(evidence.digests),
+        digests=_digests(evidence, rule),
         champion=str(evidence.champion.rung) if evidence.champion else None,
+        slices=weigh_slices(weighed, weighed.walk.promoted or best, evidence),
+        case_set=_case_set(weighed, evidence),
+        warnings=[],
+        digest="",
     )
-    return verdict.model_copy(update={"sentence": wording.sentence(verdict)})
+    verdict = verdict.model_copy(update={"sentence": wording.sentence(verdict)})
+    verdict = verdict.model_copy(update={"warnings": warnings_of(verdict, weighed.rows[weighed.order[0]])})
+    return verdict.model_copy(update={"digest": decision_digest(verdict)})
 
 
-def _check(evidence: Evidence) -> None:
-    if not evidence.outcomes:
-        raise StepladderError(
-            "no rung was evaluated", where=evidence.task, remedy="run the evaluate stage: dvc repro"
-        )
-    for rung in evidence.outcomes:
-        for name, held in (("summary", evidence.summaries), ("cost", evidence.costs)):
-            if rung not in held:
-                raise StepladderError(
-                    f"the rung {rung} has no {name}", where=evidence.task, remedy="run dvc repro"
-                )
+def _best(rungs: dict[str, RungVerdict]) -> str:
+    """The highest score, among the eligible if there are any; of equals the cheapest."""
+    eligible = [name for name, judged in rungs.items() if judged.eligible]
+    return max(eligible or rungs, key=lambda name: rungs[name].score)
 
 
-def _step(rung: str) -> int:
-    return _LADDER.index(rung) if rung in _LADDER else len(_LADDER)
-
-
-def _judge(rung: str, evidence: Evidence) -> RungVerdict:
-    summary, spec = evidence.summaries[rung], evidence.spec
-    holds = summary.lower_bound is not None and summary.lower_bound >= spec.bars.score
-    breaches = _breaches(rung, evidence)
-    undecided = not holds and not breaches and _reaches(summary.interval, spec.bars.score)
-    needed = _cases_to_settle(summary, spec.bars.score) if undecided else None
+def _judge(rung: str, weighed: Weighed, evidence: Evidence) -> RungVerdict:
+    summary, asked, level = evidence.summaries[rung], weighed.asked[rung], weighed.walk.level
+    fails = [p <= level for p in holm(asked.p_fails)]
+    eligible = asked.p_holds <= level
+    criteria = [
+        *(one.answered(level, fails[i]) for i, one in enumerate(asked.bounded)),
+        *(one.answered() for one in asked.measured),
+    ]
+    undecided = not eligible and not any(fails)
+    interval = asked.score.interval(evidence.evaluation.confidence)
     return RungVerdict(
         variant=summary.variant,
         n=summary.n,
         clusters=summary.clusters,
         statistic=summary.statistic,
-        score=round(summary.score, _DIGITS),
-        interval=_ends(summary.interval),
-        lower_bound=_round(summary.lower_bound),
+        score=round(asked.score.estimate, _DIGITS),
+        interval=_ends(interval),
+        lower_bound=_round(asked.score.lower(level)),
         exact_rate=round(summary.exact_rate, _DIGITS),
         valid_rate=round(summary.valid_rate, _DIGITS),
         abstention_accuracy=_round(summary.abstention_accuracy),
         cost_per_1000=evidence.costs[rung].per_1000,
         latency_p95_ms=summary.latency_p95_ms,
-        eligible=holds and not breaches,
+        eligible=eligible,
         undecided=undecided,
-        reasons=[wording.score_reason(summary, spec.bars.score), *breaches],
-        cases_needed=needed,
+        reasons=wording.reasons(criteria, level, evidence.spec.bars, summary.latency_p95_ms),
+        cases_needed=_cases_needed(asked, level, evidence) if undecided else None,
+        criteria=criteria,
+        design_effect=round(asked.score.design_effect, _DIGITS),
+        sd=round(asked.score.sd, _DIGITS),
     )
 
 
-def _breaches(rung: str, evidence: Evidence) -> list[str]:
-    """Guardrails that the rung breaks, in plain words."""
-    bars, breaches = evidence.spec.bars, []
-    if rung in _ADAPTER_RUNGS and evidence.forgetting is None:
-        breaches.append("forgetting was not measured for its adapter")
-    elif rung in _ADAPTER_RUNGS and (evidence.forgetting or 0.0) > bars.forgetting:
-        breaches.append(
-            f"its adapter forgets: perplexity on general text rises by {evidence.forgetting:.1%},"
-            f" more than {bars.forgetting:.1%}"
-        )
-    latency, most = evidence.summaries[rung].latency_p95_ms, bars.latency_p95_ms
-    if most is not None and latency > most:
-        breaches.append(f"it is too slow: p95 latency is {latency:,.0f} ms, more than {most:,.0f} ms")
-    return breaches
-
-
-def _reaches(interval: Interval, bar: float) -> bool:
-    return interval.high is None or interval.high >= bar
-
-
-def _cases_to_settle(summary: RungSummary, bar: float) -> int | None:
-    """Cases that place the bar outside the one-sided bound with 80% power, if the score stays as it is.
-
-    The standard error is read off the bound, so it holds the clustering: more cases means more clusters.
-    """
-    if summary.lower_bound is None or summary.lower_bound >= summary.score:
+def _cases_needed(asked: Asked, level: float, evidence: Evidence) -> int | None:
+    """Cases that would answer every question still open, if the estimates stay as they are."""
+    if not asked.all_measured or asked.score.lower(level) is None:
         return None
-    gap = max(abs(summary.score - bar), _SMALLEST_GAP)
-    spread = (summary.score - summary.lower_bound) / _GATE_Z * math.sqrt(summary.n)
-    return max(summary.n + 1, cases_needed(gap, sd=spread))
+    cases = asked.bounded[0].cases
+    return max(
+        (q.cases_needed(level, evidence.evaluation.power, cases) for q in asked.bounded if q.p_holds > level),
+        default=None,
+    )
 
 
-def _winner(rungs: Mapping[str, RungVerdict], margin: float, pair: _Pair) -> tuple[str, str | None]:
-    """The best rung, and the cheapest eligible one that is non-inferior to it; rungs come cheapest first."""
-    eligible = [rung for rung, judged in rungs.items() if judged.eligible]
-    best = max(eligible or rungs, key=lambda rung: rungs[rung].score)
-    for rung in eligible:
-        if rung == best:
-            return best, rung
-        lead = pair(best, rung).interval.high
-        if lead is not None and lead < margin:
-            return best, rung
-    return best, None
+def _decision(weighed: Weighed, evidence: Evidence) -> tuple[Decision, str | None]:
+    """The decision, and the rung to serve."""
+    winner = weighed.walk.promoted
+    if winner is None:
+        return ("inconclusive" if weighed.walk.stuck else "none"), None
+    if weighed.champion is None or evidence.champion is None:
+        return "promote", winner
+    cheaper = _cheaper(winner, evidence)
+    if replaces(weighed.champion, cheaper, evidence.spec.margin, weighed.walk.level):
+        return "promote", winner
+    return "keep", str(evidence.champion.rung)
 
 
-def _decision(
-    rungs: Mapping[str, RungVerdict], winner: str | None
-) -> tuple[Decision, str | None, int | None]:
-    """The decision, its rung, and the cases that would settle an inconclusive one."""
-    if winner:
-        return "promote", winner, None
-    undecided = [rung for rung in rungs.values() if rung.undecided]
-    if not undecided:
-        return "none", None, None
-    return "inconclusive", None, max(undecided, key=lambda rung: rung.score).cases_needed
+def _cheaper(winner: str, evidence: Evidence) -> bool:
+    known = evidence.costs.get(str(evidence.champion.rung)) if evidence.champion else None
+    return known is not None and evidence.costs[winner].per_1000 < known.per_1000
 
 
-def _against_champion(winner: str, champion: RungOutcomes, evidence: Evidence) -> Comparison:
-    return compare(evidence.outcomes[winner], champion, evidence.evaluation, evidence.seed)
-
-
-def _replaces(winner: str, champion: RungOutcomes, against: Comparison, evidence: Evidence) -> bool:
-    """Whether the winner is superior to the champion, or non-inferior and cheaper."""
-    low = against.interval.low
-    if low is None:
-        return False
-    known = evidence.costs.get(str(champion.rung))
-    cheaper = known is not None and evidence.costs[winner].per_1000 < known.per_1000
-    return low > 0 or (low > -evidence.spec.margin and cheaper)
+def _comparisons(weighed: Weighed, best: str, evidence: Evidence) -> list[PairVerdict]:
+    confidence = evidence.evaluation.confidence
+    found = []
+    for a, b in _worth_comparing(weighed.order, best):
+        pair = weighed.pairs.get((a, b)) or compare_outcomes(weighed.rows[a], weighed.rows[b], evidence.how)
+        found.append(_pair_verdict(a, b, pair, confidence))
+    if weighed.champion is not None and weighed.walk.promoted:
+        found.append(_pair_verdict(weighed.walk.promoted, "champion", weighed.champion, confidence))
+    return found
 
 
 def _worth_comparing(order: list[str], best: str) -> list[tuple[str, str]]:
@@ -229,7 +169,8 @@ def _worth_comparing(order: list[str], best: str) -> list[tuple[str, str]]:
     return list(dict.fromkeys(added + others))
 
 
-def _pair_verdict(a: str, b: str, compared: Comparison) -> PairVerdict:
+def _pair_verdict(a: str, b: str, pair: Pair, confidence: float) -> PairVerdict:
+    compared = pair.comparison(confidence)
     return PairVerdict(
         a=a,
         b=b,
@@ -237,7 +178,40 @@ def _pair_verdict(a: str, b: str, compared: Comparison) -> PairVerdict:
         interval=_ends(compared.interval),
         p=round(compared.p, _DIGITS),
         test=compared.test,
+        discordance=round(pair.discordance, _DIGITS),
+        sd=round(pair.sd, _DIGITS),
     )
+
+
+def _rule(evidence: Evidence) -> Rule:
+    evaluation = evidence.evaluation
+    return Rule(
+        alpha=evaluation.alpha,
+        power=evaluation.power,
+        confidence=evaluation.confidence,
+        resamples=evaluation.resamples,
+        seed=evidence.seed,
+        looks=evaluation.looks,
+        margin=evidence.spec.margin,
+        bars=evidence.spec.bars,
+        monthly_requests=evidence.spec.monthly_requests,
+    )
+
+
+def _digests(evidence: Evidence, rule: Rule) -> dict[str, str]:
+    return {
+        **evidence.digests,
+        "case_set": case_set_digest(evidence.outcomes),
+        "responses": responses_digest(evidence.outcomes),
+        "rule": digest_value(rule.model_dump(mode="json")),
+    }
+
+
+def _case_set(weighed: Weighed, evidence: Evidence) -> CaseSet:
+    budget = evidence.evaluation.looks
+    worn = evidence.looks is not None and evidence.looks > budget
+    fresh = fresh_cases(weighed, evidence) if worn else None
+    return CaseSet(looks=evidence.looks, budget=budget, worn=worn, fresh_cases=fresh)
 
 
 def _ends(interval: Interval) -> tuple[float, float] | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from stepladder.evaluation.summary import RungSummary
-from stepladder.ladder.form import RungVerdict, Verdict
+from stepladder.ladder.form import Criterion, RungVerdict, Verdict
+from stepladder.tasks import Bars
 
 _WHAT_HELPS = {
     "knowledge": "what is missing is knowledge, which retrieval (rag) supplies",
@@ -30,15 +30,47 @@ def sentence(verdict: Verdict) -> str:
     return _none(verdict)
 
 
-def score_reason(summary: RungSummary, bar: float) -> str:
-    """Why the score holds the bar or not."""
-    if summary.lower_bound is None:
-        return f"score {summary.score:.3f} on a single cluster of cases: no interval can be given"
-    if summary.lower_bound >= bar:
-        return f"the lower 95% bound of its score, {summary.lower_bound:.3f}, holds the bar of {bar:.3f}"
-    if summary.interval.high is not None and summary.interval.high >= bar:
-        return f"the lower 95% bound of its score, {summary.lower_bound:.3f}, is below the bar of {bar:.3f}"
-    return f"its score is below the bar of {bar:.3f}, with its whole interval"
+def reasons(criteria: Sequence[Criterion], level: float, bars: Bars, p95_ms: float) -> list[str]:
+    """Why a rung is eligible or not: its score, then every guardrail that is not shown to hold."""
+    score, *guardrails = criteria
+    return [
+        _score_reason(score, level),
+        *(_guardrail(one, level, bars, p95_ms) for one in guardrails if one.state != "holds"),
+    ]
+
+
+def _score_reason(score: Criterion, level: float) -> str:
+    if score.estimate is None or score.bound is None:
+        return f"score {score.estimate:.3f} on a single cluster of cases: no interval can be given"
+    if score.state == "fails":
+        return f"its score of {score.estimate:.3f} is shown to be below the bar of {score.limit:.3f}"
+    holds = "holds" if score.state == "holds" else "is below"
+    return (
+        f"the lower {1 - level:.1%} bound of its score, {score.bound:.3f},"
+        f" {holds} the bar of {score.limit:.3f}"
+    )
+
+
+def _guardrail(one: Criterion, level: float, bars: Bars, p95_ms: float) -> str:
+    """A guardrail that breaks, or is not shown to hold."""
+    if one.name == "forgetting":
+        if one.estimate is None:
+            return "forgetting was not measured for its adapter"
+        return (
+            f"its adapter forgets: perplexity on general text rises by {one.estimate:.1%},"
+            f" more than {one.limit:.1%}"
+        )
+    if one.name == "cost":
+        return f"it is too dear: {money(one.estimate or 0)} per 1,000 requests, more than {money(one.limit)}"
+    bound = "" if one.bound is None else f", lower {1 - level:.1%} bound {one.bound:.1%}"
+    shares = f"{one.estimate:.1%} of {one.cases} cases{bound}, where {one.limit:.0%} are asked for"
+    if one.name == "latency":
+        slow = f"p95 latency is {p95_ms:,.0f} ms, and {bars.latency_p95_ms:,.0f} ms is the most"
+        verb = "it is too slow" if one.state == "fails" else "it is not shown to be fast enough"
+        return f"{verb}: {slow}; in time are {shares}"
+    what = "abstains rightly" if one.name == "abstention" else "answers in valid form"
+    verb = "too seldom" if one.state == "fails" else "not shown to be often enough"
+    return f"it {what} {verb}: {shares}"
 
 
 def advice(gaps: Mapping[str, float], rungs: Collection[str]) -> list[str]:
@@ -71,13 +103,14 @@ def _promote(verdict: Verdict, rung: str) -> str:
 
 
 def _inconclusive(verdict: Verdict) -> str:
-    undecided = [name for name, judged in verdict.rungs.items() if judged.undecided]
-    rung = _best(verdict, undecided)
-    judged, cases = verdict.rungs[rung], verdict.cases_needed
+    judged = verdict.rungs[verdict.unsettled or next(iter(verdict.rungs))]
+    cases = verdict.cases_needed
     needs = f"about {cases:,} cases like these would settle it" if cases else "more cases are needed"
+    enough = [name for name, one in verdict.rungs.items() if one.eligible]
+    meanwhile = f"; {enough[0]} is shown to be good enough meanwhile" if enough else ""
     return (
-        f"Inconclusive: {rung} scores {_scored(judged, verdict)}, too uncertain to hold against the bar of"
-        f" {verdict.bar:.2f} on {judged.n:,} cases; {needs}."
+        f"Inconclusive: {judged.n:,} cases do not settle {verdict.open[0]}; {verdict.unsettled} scores"
+        f" {_scored(judged, verdict)} against a bar of {verdict.bar:.2f}; {needs}{meanwhile}."
     )
 
 
@@ -104,13 +137,12 @@ def _scored(judged: RungVerdict, verdict: Verdict) -> str:
 
 
 def _why_this_one(verdict: Verdict, rung: str) -> str:
-    eligible = [name for name, judged in verdict.rungs.items() if judged.eligible]
-    best = _best(verdict, eligible)
-    order = list(verdict.rungs)
+    best = _best(verdict, [name for name, judged in verdict.rungs.items() if judged.eligible])
+    cheaper = list(verdict.rungs)[: list(verdict.rungs).index(rung)]
     if rung != best:
-        return f"and is cheaper than the best, {best}, while at most {verdict.margin:.2f} below it"
-    if rung == order[0]:
+        return f"and is cheaper than the best, {best}, while less than {verdict.margin:.2f} below it"
+    if not cheaper:
         return "and no rung is cheaper"
-    if eligible[0] != rung:
-        return f"and no cheaper rung is shown to be within {verdict.margin:.2f} of it"
-    return "and no cheaper rung is shown to be good enough"
+    if any(verdict.rungs[name].eligible for name in cheaper):
+        return "and is better than every cheaper rung that is good enough"
+    return "and no cheaper rung is good enough or as good"

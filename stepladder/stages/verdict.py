@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stepladder.console import say
 from stepladder.evaluation.cost import RungCost, rung_cost
+from stepladder.evaluation.looks import case_set_digest, count_looks, responses_digest
 from stepladder.evaluation.summary import RungSummary, summarise
 from stepladder.knowledge.manifest import read_manifest
 from stepladder.ladder.diagnose import Diagnosis
@@ -26,6 +27,14 @@ def run(workspace: Workspace, name: str) -> None:
     outcomes = all_outcomes(workspace, name)
     summaries = {rung: summarise(one, settings.evaluation, settings.seed) for rung, one in outcomes.items()}
     record = adapter_record(workspace, name)
+    mlflow = settings.mlflow
+    looks = count_looks(
+        mlflow.tracking_uri,
+        mlflow.experiment,
+        case_set_digest(outcomes),
+        responses_digest(outcomes),
+        workspace.root,
+    )
     diagnosis = load(Diagnosis, workspace.diagnosis(name))
     verdict = decide(
         Evidence(
@@ -42,6 +51,7 @@ def run(workspace: Workspace, name: str) -> None:
             skipped=skipped_rungs(workspace, name),
             sizes=_sizes(workspace, name),
             digests=_digests(workspace, name),
+            looks=looks,
         )
     )
     save(workspace.verdict(name), verdict)

@@ -60,7 +60,7 @@ def test_the_order_of_the_cases_does_not_matter() -> None:
     assert summarise(rung(outcomes[::-1]), QUICK) == summarise(rung(outcomes), QUICK)
 
 
-def test_a_dearer_gate_than_the_interval_is_one_sided() -> None:
+def test_the_bound_is_one_sided_and_so_nearer_than_the_interval() -> None:
     summary = summarise(rung([outcome(i, float(i % 3 != 0)) for i in range(40)]), QUICK)
     assert summary.interval.low < summary.lower_bound < summary.score
 

@@ -117,7 +117,7 @@ def test_hostile_text_is_shown_not_run(report: MakeReport, ladder: Ladder) -> No
         rows = [
             row.model_copy(
                 update={
-                    "input": HOSTILE,
+                    "input": f"{HOSTILE} {row.id}",
                     "reference": {"fix": HOSTILE},
                     "slice": "odd." + HOSTILE,
                     "retrieved": [HOSTILE],

@@ -1,0 +1,98 @@
+"""What a verdict costs: 4 rungs, 10,000 cases, 10,000 resamples, and the memory that it takes.
+
+    python bench/verdict.py [--json] [--cases 10000] [--resamples 10000] [--binary]
+
+Scores between 0 and 1 in clusters of 2, the dearest kind: scores of 0 and 1 (--binary) need no bootstrap.
+The time is of summarising the rungs and deciding, and is told beside that of a matrix product of the
+size of one bootstrap, measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+
+import numpy as np
+
+from stepladder.evaluation.cost import rung_cost
+from stepladder.evaluation.records import Outcome, Response, RungOutcomes
+from stepladder.evaluation.summary import summarise
+from stepladder.ladder.evidence import Evidence
+from stepladder.ladder.verdict import decide
+from stepladder.settings import Cost, Evaluation
+from stepladder.tasks import Bars, TaskSpec
+
+MEANS = {"prompt": 0.3, "rag": 0.78, "lora": 0.6, "lora+rag": 0.8}
+PRICES = Cost(engine_per_hour=0.1, training_per_hour=0.1, adapter_life_months=3)
+SPEC = TaskSpec(title="t", scorer="exact", bars=Bars(score=0.7), margin=0.03, monthly_requests=10_000)
+
+
+def outcomes(rung: str, cases: int, binary: bool) -> RungOutcomes:
+    drawn = np.random.default_rng(len(rung)).random(cases)
+    scores = drawn < MEANS[rung] if binary else drawn ** (1 / MEANS[rung] - 1)
+    answer = Response(text="a", prompt_tokens=9, completion_tokens=3, latency_ms=5.0, engine_s=len(rung) / 10)
+    rows = [
+        Outcome(
+            id=f"case-{i:06d}",
+            input=f"question {i}",
+            reference="a",
+            answerable=True,
+            slice=f"slice {i % 4}",
+            cluster=f"page {i // 2}",
+            score=float(score),
+            exact=bool(score == 1),
+            valid=True,
+            response=answer,
+        )
+        for i, score in enumerate(scores)
+    ]
+    return RungOutcomes(
+        task="t", rung=rung, variant="v", model_digest="m", adapter_digest=None, outcomes=rows
+    )
+
+
+def product_seconds(clusters: int, resamples: int) -> float:
+    """Of one bootstrap's size, in parts as there."""
+    part = np.ones((max(1, 4_000_000 // clusters), clusters))
+    columns = np.ones((clusters, 4))
+    started = time.perf_counter()
+    for _ in range(-(-resamples // len(part))):
+        part @ columns
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--resamples", type=int, default=10_000)
+    parser.add_argument("--binary", action="store_true", help="scores of 0 and 1")
+    options = parser.parse_args()
+    rungs = {rung: outcomes(rung, options.cases, options.binary) for rung in MEANS}
+    evaluation = Evaluation(resamples=options.resamples)
+    product = product_seconds(options.cases // 2, options.resamples)
+    started, cpu = time.perf_counter(), time.process_time()
+    summaries = {rung: summarise(one, evaluation) for rung, one in rungs.items()}
+    costs = {
+        rung: rung_cost(one.engine_s_mean, PRICES, SPEC.monthly_requests) for rung, one in summaries.items()
+    }
+    verdict = decide(Evidence("t", SPEC, rungs, summaries, costs, evaluation, forgetting=0.0))
+    measured = {
+        "decision": f"{verdict.decision} {verdict.rung}",
+        "seconds": round(time.perf_counter() - started, 2),
+        "cpu_seconds": round(time.process_time() - cpu, 2),
+        "over_one_product": round((time.process_time() - cpu) / product, 1),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    if options.json:
+        print(json.dumps(measured))
+    else:
+        print("\n".join(f"{name:18} {value}" for name, value in measured.items()))
+
+
+if __name__ == "__main__":
+    main()

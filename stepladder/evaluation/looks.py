@@ -1,0 +1,90 @@
+"""How often a set of cases was looked at: a test that is asked again and again is learned by heart.
+
+A look is a verdict on these cases with responses not seen before. Climbs are logged in MLflow with the
+digests of both (``digest.case_set`` and ``digest.responses``), so that looks are counted wherever the
+climbs were run that share the tracking server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from stepladder.errors import StepladderError
+from stepladder.evaluation.records import RungOutcomes
+from stepladder.files import digest_value
+
+_MOST_RUNS = 10_000
+
+
+def case_set_digest(outcomes: Mapping[str, RungOutcomes]) -> str:
+    """SHA-256 of the cases that were asked, whatever their order."""
+    one = next(iter(outcomes.values()))
+    rows = sorted(
+        (o.id, o.input, digest_value(o.reference), o.answerable, o.slice, o.cluster) for o in one.outcomes
+    )
+    return digest_value(rows)
+
+
+def responses_digest(outcomes: Mapping[str, RungOutcomes]) -> str:
+    """SHA-256 of what every rung answered and scored; times are left out."""
+    rungs = {
+        rung: [
+            one.variant,
+            one.model_digest,
+            one.adapter_digest,
+            sorted((o.id, o.response.text, o.score, o.valid) for o in one.outcomes),
+        ]
+        for rung, one in outcomes.items()
+    }
+    return digest_value(rungs)
+
+
+def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: str, root: Path) -> int:
+    """Looks at a case set, the present one included; asked again for the same responses it is the same.
+
+    Args:
+        tracking_uri: MLflow's; a SQLite file that is not there yet holds no looks, and is not made.
+        experiment: its name there.
+        case_set: digest of the cases.
+        responses: digest of the present responses.
+        root: the project's folder, which a relative SQLite path starts from.
+
+    Raises:
+        StepladderError: the tracking server does not answer.
+    """
+    if _is_missing(tracking_uri, root):
+        return 1
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = MlflowClient(_absolute(tracking_uri, root))
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            return 1
+        runs = client.search_runs(
+            [found.experiment_id], f"params.`digest.case_set` = '{case_set}'", max_results=_MOST_RUNS
+        )
+    except MlflowException as error:
+        raise StepladderError(
+            f"MLflow does not answer, so looks at the test cannot be counted: {error}",
+            where=tracking_uri,
+            remedy="start the tracking server, or set mlflow.tracking_uri (MLFLOW_TRACKING_URI) to one",
+        ) from error
+    return len({run.data.params.get("digest.responses", "") for run in runs} | {responses})
+
+
+def _is_missing(tracking_uri: str, root: Path) -> bool:
+    path = _sqlite_path(tracking_uri, root)
+    return path is not None and not path.is_file()
+
+
+def _absolute(tracking_uri: str, root: Path) -> str:
+    path = _sqlite_path(tracking_uri, root)
+    return tracking_uri if path is None else f"sqlite:///{path}"
+
+
+def _sqlite_path(tracking_uri: str, root: Path) -> Path | None:
+    start = "sqlite:///"
+    return (root / tracking_uri.removeprefix(start)).resolve() if tracking_uri.startswith(start) else None

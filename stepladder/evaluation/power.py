@@ -1,0 +1,49 @@
+"""How many cases are needed: before a climb (``plan``), and to settle what one left open."""
+
+from __future__ import annotations
+
+import math
+
+from stepladder.errors import StepladderError
+
+
+def cases_needed(
+    difference: float,
+    *,
+    sd: float | None = None,
+    discordance: float | None = None,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> int:
+    """Cases that a one-sided level ``alpha`` test needs to see ``difference`` with the given power.
+
+    Give either ``sd``, the standard deviation of a case's score (or paired difference), or, for scores of
+    0 and 1, ``discordance``: the share of cases on which the two sides differ, whose paired difference
+    has the variance ``discordance - difference**2``. The normal approximation of Student's test (Lachin,
+    1981, "Introduction to sample size determination and power analysis"). For clustered cases give the
+    standard error times the root of the number of cases as ``sd``: more cases then means more clusters.
+
+    Raises:
+        StepladderError: the difference is zero, or not exactly one of ``sd`` and ``discordance`` is given.
+    """
+    if difference == 0:
+        raise StepladderError(
+            "no number of cases can show a difference of zero",
+            remedy="ask for the smallest difference that would matter to you",
+        )
+    if (sd is None) == (discordance is None):
+        raise StepladderError("give either sd or discordance", remedy="give exactly one of them")
+    variance = sd**2 if sd is not None else (discordance or 0.0) - difference**2
+    if variance < 0:
+        raise StepladderError(
+            f"a difference of {difference:g} needs a discordance of at least {abs(difference):g}",
+            remedy="give the share of cases on which the two sides differ, between 0 and 1",
+        )
+    z = _normal_quantile(1 - alpha) + _normal_quantile(power)
+    return max(2, math.ceil(z**2 * variance / difference**2))
+
+
+def _normal_quantile(probability: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(probability)

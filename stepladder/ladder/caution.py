@@ -1,0 +1,62 @@
+"""What a reader should know before trusting a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stepladder.data.duplicates import near_duplicates
+from stepladder.evaluation.records import Outcome
+from stepladder.ladder.form import Verdict
+
+ALIKE = 0.8  # Jaccard similarity of word 5-grams from which two inputs look like one written twice
+_CONVINCING = 0.05  # Holm's p-value from which a slice is named
+
+
+def warnings_of(verdict: Verdict, rows: Sequence[Outcome]) -> list[str]:
+    """In plain words; ``rows`` are the cases as one rung answered them."""
+    return [*_worn(verdict), *_clusters(rows), *_slices(verdict), *_resamples(verdict)]
+
+
+def _worn(verdict: Verdict) -> list[str]:
+    seen = verdict.case_set
+    if seen.looks is None:
+        return ["looks at these cases were not counted"]
+    if not seen.worn:
+        return []
+    return [
+        f"these cases are worn: {seen.looks} verdicts looked at them, {seen.budget} were planned"
+        f" (evaluation.looks); about {seen.fresh_cases:,} fresh cases are needed in their place"
+    ]
+
+
+def _clusters(rows: Sequence[Outcome]) -> list[str]:
+    """Inputs that look written from one another belong in one cluster; apart they count as too much."""
+    pairs = near_duplicates([row.input for row in rows], None, ALIKE)
+    apart = [(rows[pair.i], rows[pair.j]) for pair in pairs if rows[pair.i].cluster != rows[pair.j].cluster]
+    if not apart:
+        return []
+    one, other = apart[0]
+    return [
+        f"{len(apart)} pairs of cases in different clusters read nearly the same, such as {one.id}"
+        f" ({one.cluster}) and {other.id} ({other.cluster}): if they belong together,"
+        " the intervals are too short"
+    ]
+
+
+def _slices(verdict: Verdict) -> list[str]:
+    if verdict.slices is None or verdict.decision != "promote":
+        return []
+    return [
+        f"on {name}, {verdict.slices.a} is worse than {verdict.slices.b} by {-part.difference:.2f}"
+        for name, part in verdict.slices.by_slice.items()
+        if part.difference < 0 and part.p <= _CONVINCING
+    ]
+
+
+def _resamples(verdict: Verdict) -> list[str]:
+    """The smallest p-value that resampling can give must be small enough to show anything."""
+    tests = {pair.test for pair in verdict.comparisons}
+    smallest = len(verdict.rungs) / (verdict.rule.resamples + 1)
+    if "cluster sign-flip permutation" not in tests or smallest <= verdict.level:
+        return []
+    return [f"{verdict.rule.resamples} resamples are too few to show that a rung is better: set more"]

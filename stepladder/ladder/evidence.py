@@ -1,0 +1,98 @@
+"""All that a verdict is made from, and what makes it unfit to decide on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stepladder.data.duplicates import normal_form
+from stepladder.errors import StepladderError
+from stepladder.evaluation.cost import RungCost
+from stepladder.evaluation.records import Outcome, RungOutcomes
+from stepladder.evaluation.resampling import Resampling
+from stepladder.evaluation.statistics import Interval
+from stepladder.evaluation.summary import RungSummary, resampling
+from stepladder.settings import Evaluation
+from stepladder.tasks import TaskSpec
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """``outcomes``, ``summaries`` and ``costs`` are by rung.
+
+    ``looks``: how often these cases were looked at, this verdict included; None where nobody counted.
+    """
+
+    task: str
+    spec: TaskSpec
+    outcomes: Mapping[str, RungOutcomes]
+    summaries: Mapping[str, RungSummary]
+    costs: Mapping[str, RungCost]
+    evaluation: Evaluation
+    seed: int = 0
+    gaps: Mapping[str, float] = field(default_factory=dict)
+    forgetting: float | None = None
+    retrieval: Mapping[str, Interval] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    champion: RungOutcomes | None = None
+    looks: int | None = None
+
+    @property
+    def how(self) -> Resampling:
+        """How to resample."""
+        return resampling(self.evaluation, self.seed)
+
+
+def check(evidence: Evidence) -> None:
+    """Every rung must have its summary and its cost.
+
+    Raises:
+        StepladderError: there is no rung, or one lacks something.
+    """
+    if not evidence.outcomes:
+        raise StepladderError(
+            "no rung was evaluated", where=evidence.task, remedy="run the evaluate stage: dvc repro"
+        )
+    for rung in evidence.outcomes:
+        for name, held in (("summary", evidence.summaries), ("cost", evidence.costs)):
+            if rung not in held:
+                raise StepladderError(
+                    f"the rung {rung} has no {name}", where=evidence.task, remedy="run dvc repro"
+                )
+
+
+def refuse_other_cases(rows: Mapping[str, Sequence[Outcome]], task: str) -> None:
+    """Every rung must have been asked the same cases, in the same clusters.
+
+    Raises:
+        StepladderError: they were not.
+    """
+    (first, one), *others = rows.items()
+    for rung, other in others:
+        odd = {(o.id, o.cluster) for o in one} ^ {(o.id, o.cluster) for o in other}
+        if odd:
+            raise StepladderError(
+                f"{first} and {rung} were not asked the same cases: they differ in {min(odd)[0]}",
+                where=task,
+                remedy="evaluate both on the same cases: dvc repro",
+            )
+
+
+def refuse_twins(rows: Sequence[Outcome], task: str) -> None:
+    """No two cases may ask the same: one question would count as two.
+
+    Raises:
+        StepladderError: two do, under different ids.
+    """
+    seen: dict[str, str] = {}
+    for outcome in rows:
+        twin = seen.setdefault(normal_form(outcome.input), outcome.id)
+        if twin != outcome.id:
+            raise StepladderError(
+                f"the cases {twin} and {outcome.id} ask the same: one question would count as two",
+                where=task,
+                remedy="remove one of them from cases.jsonl and run dvc repro",
+            )

@@ -1,0 +1,103 @@
+"""Where a verdict is inconclusive: which questions are open, and how many cases would close them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stepladder.evaluation.power import cases_needed
+from stepladder.ladder.evidence import Evidence
+from stepladder.ladder.rule import ways_to_leave
+from stepladder.ladder.weigh import Weighed
+
+_SMALLEST_GAP = 0.01  # nearer to the margin than this, two rungs would need cases without end
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What is open, in plain words, and the cases (all, not further) that would settle it; None: unknown."""
+
+    open: list[str]
+    cases: int | None
+
+
+def settle(weighed: Weighed, evidence: Evidence) -> Settled:
+    """The open questions of the rung where the walk ended, if it ended on one.
+
+    The number is of cases like these with which, if every estimate stays as it is, the rung would be
+    promoted or left with the power of ``evaluation.power``, whichever takes fewer.
+    """
+    rung = weighed.walk.stuck
+    if rung is None:
+        return Settled([], None)
+    ways = [_cases_to_stop(weighed, rung, evidence), _cases_to_leave(weighed, rung, evidence)]
+    known = [cases for cases in ways if cases is not None]
+    return Settled(_open(weighed, rung), max(weighed.cases() + 1, min(known)) if known else None)
+
+
+def fresh_cases(weighed: Weighed, evidence: Evidence) -> int:
+    """New cases that would decide as sharply as the margin asks: they take the place of a worn set.
+
+    As many as show a score by the margin above the bar, and two rungs that are as good to be so.
+    """
+    margin, level, power = evidence.spec.margin, weighed.walk.level, evidence.evaluation.power
+    best = max(weighed.order, key=lambda rung: weighed.asked[rung].score.estimate)
+    rivals = [pair.sd for rungs, pair in weighed.pairs.items() if best in rungs]
+    spreads = [weighed.asked[best].score.sd, *([min(rivals)] if rivals else [])]
+    return max(cases_needed(margin, sd=sd, power=power, alpha=level) for sd in spreads)
+
+
+def _open(weighed: Weighed, rung: str) -> list[str]:
+    level = weighed.walk.level
+    missing = [question.name for question in weighed.asked[rung].questions if question.p_holds > level]
+    if missing:
+        return [f"whether {rung} is good enough ({', '.join(missing)})"]
+    return [
+        f"whether {dearer} is worth its price over {rung}"
+        for dearer in _rivals(weighed, rung)
+        if weighed.ladder.as_good[dearer, rung] > level
+    ]
+
+
+def _rivals(weighed: Weighed, rung: str) -> list[str]:
+    return [dearer for dearer in weighed.ladder.dearer(rung) if dearer not in weighed.walk.out]
+
+
+def _cases_to_stop(weighed: Weighed, rung: str, evidence: Evidence) -> int | None:
+    """None where the estimates speak against stopping here."""
+    asked, level, power = weighed.asked[rung], weighed.walk.level, evidence.evaluation.power
+    if not asked.all_measured or asked.score.lower(level) is None:
+        return None
+    needed = [weighed.cases() + 1]
+    for question in asked.bounded:
+        if question.p_holds > level:
+            if not question.promising:
+                return None
+            needed.append(question.cases_needed(level, power, weighed.cases()))
+    for dearer in _rivals(weighed, rung):
+        pair = weighed.pairs[dearer, rung]
+        if weighed.ladder.as_good[dearer, rung] > level:
+            if pair.difference >= evidence.spec.margin:
+                return None
+            gap = max(evidence.spec.margin - pair.difference, _SMALLEST_GAP)
+            needed.append(cases_needed(gap, sd=pair.sd, power=power, alpha=level))
+    return max(needed)
+
+
+def _cases_to_leave(weighed: Weighed, rung: str, evidence: Evidence) -> int | None:
+    """None where the estimates speak against leaving."""
+    asked, power, cases = weighed.asked[rung], evidence.evaluation.power, weighed.cases()
+    level = weighed.walk.level / ways_to_leave(weighed.ladder, rung)
+    if asked.score.lower(level) is None:
+        return None
+    ways = [
+        question.cases_needed(level / len(asked.p_fails), power, cases)
+        for question in asked.bounded
+        if not question.promising
+    ]
+    for dearer in _rivals(weighed, rung):
+        pair, better = weighed.pairs[dearer, rung], weighed.asked[dearer]
+        if pair.difference > 0 and better.all_measured and all(q.promising for q in better.bounded):
+            gap = max(pair.difference, _SMALLEST_GAP)
+            held = [q.cases_needed(level, power, cases) for q in better.bounded if q.p_holds > level]
+            ways.append(max([cases_needed(gap, sd=pair.sd, power=power, alpha=level), *held]))
+    return min(ways, default=None)

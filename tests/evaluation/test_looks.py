@@ -1,0 +1,58 @@
+"""Looks at a set of cases: counted in MLflow, once for the same responses, wherever they were logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stepladder.evaluation.looks import case_set_digest, count_looks, responses_digest
+from stepladder.evaluation.records import RungOutcomes
+from tests.evaluation.test_summary import outcome, rung
+
+
+def rungs(*scores: float) -> dict[str, RungOutcomes]:
+    return {"rag": rung([outcome(i, score) for i, score in enumerate(scores)])}
+
+
+def test_digests_know_neither_order_nor_times() -> None:
+    one = rungs(1.0, 0.0, 1.0)
+    slow = [o.response.model_copy(update={"latency_ms": 9e9}) for o in one["rag"].outcomes]
+    turned = [o.model_copy(update={"response": s}) for o, s in zip(one["rag"].outcomes, slow, strict=True)][
+        ::-1
+    ]
+    other = {"rag": one["rag"].model_copy(update={"outcomes": turned})}
+    assert case_set_digest(other) == case_set_digest(one)
+    assert responses_digest(other) == responses_digest(one)
+
+
+def test_other_answers_are_another_look_at_the_same_cases() -> None:
+    one, other = rungs(1.0, 0.0), rungs(1.0, 1.0)
+    assert case_set_digest(other) == case_set_digest(one)
+    assert responses_digest(other) != responses_digest(one)
+
+
+def test_other_cases_are_another_set() -> None:
+    assert case_set_digest(rungs(1.0, 0.0)) != case_set_digest(rungs(1.0))
+
+
+def test_a_store_that_is_not_there_holds_no_looks_and_is_not_made(tmp_path: Path) -> None:
+    assert count_looks("sqlite:///mlflow.db", "stepladder", "cases", "now", tmp_path) == 1
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.slow
+def test_looks_are_counted_once_for_the_same_responses(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = "sqlite:///mlflow.db"
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.create_experiment("stepladder")
+    for cases, responses in (("cases", "a"), ("cases", "b"), ("cases", "b"), ("other", "c")):
+        run = client.create_run(experiment)
+        client.log_param(run.info.run_id, "digest.case_set", cases)
+        client.log_param(run.info.run_id, "digest.responses", responses)
+    assert count_looks(uri, "stepladder", "cases", "now", tmp_path) == 3
+    assert count_looks(uri, "stepladder", "cases", "a", tmp_path) == 2
+    assert count_looks(uri, "stepladder", "unseen", "now", tmp_path) == 1
+    assert count_looks(uri, "another", "cases", "now", tmp_path) == 1
