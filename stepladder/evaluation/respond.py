@@ -37,6 +37,7 @@ class Responder:
         start: gives a running engine; entered at the first missing response.
         concurrency: requests in flight.
         timeout_s: for one request.
+        hardware: what the engine runs on, stored with each response; None where that is not known.
     """
 
     model_digest: str
@@ -45,6 +46,7 @@ class Responder:
     start: Callable[[], AbstractContextManager[RunningEngine]]
     concurrency: int
     timeout_s: float
+    hardware: str | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _engine: RunningEngine | None = None
     asked: int = 0
@@ -83,6 +85,7 @@ class Responder:
         from openai import AsyncOpenAI
 
         gate = asyncio.Semaphore(self.concurrency)
+        in_flight = min(self.concurrency, len(missing))
         answers: dict[str, Response] = {}
         started = time.monotonic()
 
@@ -90,8 +93,9 @@ class Responder:
             async with gate:
                 answer = await _complete(client, engine, request)
             # Until the batch is whole: what a request takes, shared with those in flight beside it.
-            share = answer.latency_ms / 1000 / min(self.concurrency, len(missing))
-            answers[key] = answer.model_copy(update={"engine_s": share})
+            share = answer.latency_ms / 1000 / in_flight
+            noted = {"engine_s": share, "in_flight": in_flight, "hardware": self.hardware}
+            answers[key] = answer.model_copy(update=noted)
             self._store({key: answers[key]})
             progress(len(answers), len(missing))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Hashable
 from typing import Any
 
 from stepladder.evaluation.records import Counts
@@ -43,6 +44,18 @@ def normalise(text: str) -> str:
 def abstains(spec: TaskSpec, text: str) -> bool:
     """Whether a response says that the documents hold no answer, in the task's words."""
     return spec.abstention is not None and normalise(spec.abstention) in normalise(text)
+
+
+def said(spec: TaskSpec, text: str) -> Hashable | None:
+    """What a response says, to compare it with others: equal where two say the same.
+
+    None where it says nothing that could be right of an answerable case: it abstains, is empty or in no
+    valid form.
+    """
+    if spec.scorer == "issue-f1":
+        issues = _parse_issues(text)
+        return None if issues is None else frozenset(issues)
+    return None if abstains(spec, text) else normalise(text) or None
 
 
 def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:

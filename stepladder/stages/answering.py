@@ -15,6 +15,7 @@ from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.respond import Responder
 from stepladder.evaluation.summary import summarise
 from stepladder.files import digest_value
+from stepladder.hardware import machine
 from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.retrieve import Retriever, open_retriever
 from stepladder.models import model_digest
@@ -117,6 +118,7 @@ def responder_for(
         start=_starter(workspace, model, base),
         concurrency=settings.concurrency,
         timeout_s=settings.request_timeout_s,
+        hardware=_hardware(settings, model == base),
     )
 
 
@@ -124,6 +126,13 @@ def _generator_digest(settings: Engine, model: str, base: str) -> str:
     """What generates: weights, number format and, where one is attached to, the server."""
     attached = settings.url if model == base else None
     return digest_value({"model": model_digest(base), "dtype": dtype_of(settings), "server": attached})
+
+
+def _hardware(settings: Engine, base: bool) -> str:
+    """What the answers come from: this machine, or a server of which only the address is known."""
+    if base and settings.url:
+        return f"the server at {settings.url}"
+    return f"{machine()}, {dtype_of(settings)}"
 
 
 def _starter(

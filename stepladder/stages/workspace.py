@@ -88,6 +88,11 @@ class Workspace:
         """What may be deleted at any time: caches, checkpoints, merged models, logs."""
         return self.root / ".stepladder"
 
+    @property
+    def rates(self) -> Path:
+        """Rates measured on this machine."""
+        return self.scratch / "rates.json"
+
     def responses(self) -> Cache:
         """The response cache."""
         return Cache(self.scratch / "responses.sqlite")
