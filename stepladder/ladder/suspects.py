@@ -8,6 +8,7 @@ evidence. One model that misreads the same passage twice will still be listed: t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from math import prod
@@ -105,7 +106,7 @@ def reads_in(reference: Any, evidence: str) -> bool | None:
     if any(word in ("", "yes", "no") for word in words):
         return None
     text = normalise(evidence)
-    return all(word in text for word in words)
+    return all(re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", text) is not None for word in words)
 
 
 def _informed(case: Case, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:

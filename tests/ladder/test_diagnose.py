@@ -125,7 +125,7 @@ def test_the_order_of_cases_changes_nothing(tried: Tried) -> None:
     }
 
 
-def reviewed(counts: list[Counts]) -> tuple[Tried, list[Case]]:
+def reviewed(counts: list[Counts]) -> Tried:
     """A task without documents whose bar is on micro F1."""
     spec = TaskSpec(title="t", scorer="issue-f1", bars=Bars(score=0.8), margin=0.05, monthly_requests=1)
     cases = [Case(id=f"{i}", input="x", reference={"cost": []}, cluster=f"{i}") for i, _ in enumerate(counts)]
@@ -141,20 +141,20 @@ def reviewed(counts: list[Counts]) -> tuple[Tried, list[Case]]:
     prompt = RungOutcomes(
         task="t", rung="prompt", variant="zero-shot", model_digest="m", adapter_digest=None, outcomes=rows
     )
-    return Tried(spec=spec, cases=cases, cheap={"prompt": prompt}, how=Resampling(resamples=200)), cases
+    return Tried(spec=spec, cases=cases, cheap={"prompt": prompt}, how=Resampling(resamples=200))
 
 
 def test_like_is_compared_with_like() -> None:
     """90 clean reviews score 1 each, ten with issues score 0: the mean is .9, micro F1 is 0."""
     clean, missed = Counts(tp=0, fp=0, fn=0), Counts(tp=0, fp=0, fn=2)
-    tried, _ = reviewed([clean] * 90 + [missed] * 10)
+    tried = reviewed([clean] * 90 + [missed] * 10)
     assert best_cheap(tried) == ("prompt", 0.0, "micro-f1")
     assert reach_of(tried, attribute(tried)).estimate == 1.0
 
 
 def test_reach_is_in_the_statistic_of_the_bar() -> None:
     partly, missed = Counts(tp=1, fp=1, fn=0), Counts(tp=0, fp=0, fn=2)
-    tried, cases = reviewed([partly] * 10 + [missed] * 10)
+    tried = reviewed([partly] * 10 + [missed] * 10)
     hopeless = replace(tried, adapter_expected=False)
     assert reach_of(hopeless, attribute(hopeless)).estimate == pytest.approx(2 * 10 / (2 * 10 + 10 + 20))
     assert best_cheap(tried)[1] == pytest.approx(0.4)

@@ -7,6 +7,7 @@ gap, on whether the evidence stands in the prompt, alone or among others, and on
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +83,7 @@ class MadeUpRetriever:
 
 
 def key_of(text: str) -> int:
-    return int(text.rsplit("key ", 1)[1].split("?")[0].split()[0])
+    return int(re.findall(r"key (\d+)", text)[-1])
 
 
 @dataclass
@@ -96,7 +97,7 @@ class MadeUpResponder:
     adapter_digest: str | None = None
     asked: int = 0
 
-    def respond(self, requests: Sequence[Request], progress: Any = None) -> list[Response]:
+    def respond(self, requests: Sequence[Request], _progress: Any = None) -> list[Response]:
         self.asked += len(requests)
         return [
             Response(
