@@ -46,13 +46,14 @@ def predict(
     rows = [ordered(one) for one in outcomes]
     statistic = statistic_of(rows[0])
     values = [values_of(one, statistic) for one in rows]
-    scores = np.array([_score(one, statistic) for one in values])
+    scores = np.array([point_score(one, statistic) for one in values])
     draws = resampled_clusters([one.cluster for one in rows[0]], seed)
-    replicates = np.array([[_score(one[draw], statistic) for one in values] for draw in draws])
+    replicates = np.array([[point_score(one[draw], statistic) for one in values] for draw in draws])
     return extrapolate(tokens, scores, replicates, target, confidence)
 
 
-def _score(values: NDArray[np.float64], statistic: Statistic) -> float:
+def point_score(values: NDArray[np.float64], statistic: Statistic) -> float:
+    """The statistic of all cases, without an interval; ``values`` as in ``evaluation.statistics``."""
     if statistic == "mean":
         return float(values.mean())
     tp, fp, fn = values.sum(axis=0)

@@ -15,14 +15,8 @@ from stepladder.evaluation.statistics import Resampling
 from stepladder.evaluation.summary import summarise
 from stepladder.evaluation.variants import Choice
 from stepladder.files import write_json
-from stepladder.ladder.diagnose import (
-    Diagnosis,
-    Failures,
-    Tried,
-    attribute,
-    diagnose,
-    probes_among,
-)
+from stepladder.ladder.attribution import Failures, Tried, attribute, probes_among
+from stepladder.ladder.diagnose import Diagnosis, diagnose
 from stepladder.ladder.warrant import Means
 from stepladder.stages.evaluate import PLACES, cheap_rungs
 from stepladder.stages.workspace import Workspace, load, outcomes_in, save
@@ -129,7 +123,7 @@ def _estimate(
     responses = [outcome.response for outcomes in cheap.values() for outcome in outcomes.outcomes]
     written = sum(one.completion_tokens for one in responses) or 1
     per_token = max(1.0, sum(len(one.text) for one in responses) / written)  # characters
-    answers = sum(len(example.output) for example in rows.train) / len(rows.train) / per_token
+    answers = sum(len(example.output) for example in rows.train) / max(1, len(rows.train)) / per_token
     lengths = _choice(workspace, task.name, rung).dev_prompt_tokens.values()
     outcomes = cheap[rung].outcomes
     prompt = min(lengths, default=sum(o.response.prompt_tokens for o in outcomes) / len(outcomes))

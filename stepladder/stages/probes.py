@@ -10,8 +10,8 @@ from typing import Any
 from stepladder.evaluation.evidence import Places, place_of
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.knowledge.chunk import Chunk
+from stepladder.ladder.attribution import Tried, facts_of
 from stepladder.ladder.causes import Probe, next_probe, passes
-from stepladder.ladder.diagnose import Tried, facts_of
 from stepladder.ladder.suspects import reads_in
 from stepladder.prompting.compose import Plan
 from stepladder.stages.answering import Assistant

@@ -9,8 +9,9 @@ import pytest
 
 from stepladder.evaluation.records import Counts, Outcome, Response, RungOutcomes
 from stepladder.evaluation.statistics import Resampling
+from stepladder.ladder.attribution import Failures, Tried, attribute
 from stepladder.ladder.causes import CAUSES, MEANING
-from stepladder.ladder.diagnose import Failures, Tried, attribute, best_cheap, reach_of
+from stepladder.ladder.diagnose import best_cheap, reach_of
 from stepladder.tasks import Bars, Case, TaskSpec
 from tests.ladder.world import CAUSE, GAPS, make_world, with_adapters
 

@@ -17,7 +17,7 @@ from stepladder.evaluation.records import Response, RungOutcomes
 from stepladder.evaluation.statistics import Resampling
 from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.index import Retrieved
-from stepladder.ladder.diagnose import Tried
+from stepladder.ladder.attribution import Tried
 from stepladder.prompting.compose import Plan, Request
 from stepladder.stages.answering import Assistant, Contexts
 from stepladder.stages.probes import ask_probes, find_places
