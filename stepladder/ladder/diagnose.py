@@ -16,14 +16,15 @@ from stepladder.tuning.curve import Prediction
 from stepladder.tuning.estimate import Estimate
 from stepladder.tuning.gate import ExampleQuality
 
-_TRAINABLE: frozenset[Cause] = frozenset({"grounding", "format", "behaviour"})
+# Capability too: that an adapter will not mend it is a pilot's word, which is weighed by itself.
+_TRAINABLE: frozenset[Cause] = frozenset({"grounding", "format", "behaviour", "capability"})
 
 
 class Diagnosis(Strict):
     """The failures, how far training could lift the score, and whether it is warranted.
 
-    ``reach`` is the score of the best rung without an adapter if every failure that training could mend were
-    mended, in the same ``statistic`` as the bar. ``prediction`` is a pilot's; None: not measured.
+    ``reach`` is the score if every failure that training could mend were mended, in the same ``statistic`` as
+    the bar. ``prediction`` is a pilot's; None: not measured.
     """
 
     failures: Failures

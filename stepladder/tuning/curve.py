@@ -71,10 +71,10 @@ def extrapolate(
             remedy="raise climb.pilot_tokens, or set it to 0 for no pilot",
         )
     sizes = np.asarray(tokens, dtype=np.float64)
-    ends = np.array([_fit_and_read(sizes, 1 - row, target) for row in replicates])
+    ends = _read_off(sizes, 1 - np.asarray(replicates), target)
     tail = (1 - confidence) / 2
     low, high = np.quantile(ends, [tail, 1 - tail])
-    score = _fit_and_read(sizes, 1 - np.asarray(scores), target)
+    score = float(_read_off(sizes, 1 - np.asarray(scores)[None], target)[0])
     return Prediction(
         tokens=target,
         score=round(score, 4),
@@ -97,16 +97,48 @@ def resampled_clusters(clusters: Sequence[str], seed: int) -> list[list[int]]:
     return [[row for member in one for row in members[member]] for one in drawn]
 
 
-def _fit_and_read(sizes: Floats, errors: Floats, target: int) -> float:
-    """The score that the best-fitting power law gives at ``target``."""
+def _read_off(sizes: Floats, errors: Floats, target: int) -> Floats:
+    """The score that the best-fitting power law gives at ``target``; shape (curves,).
+
+    Args:
+        sizes: tokens of the slices, shape (slices,).
+        errors: shape (curves, slices).
+        target: tokens.
+    """
     import numpy as np
-    from scipy.optimize import nnls
 
     scale = sizes[-1]  # so that b is of the size of an error
-    best, end = np.inf, 0.0
-    for exponent in np.linspace(*_EXPONENTS):
-        falling = (sizes / scale) ** -exponent
-        (a, b), residual = nnls(np.column_stack([np.ones_like(falling), falling]), errors)
-        if residual < best - 1e-12:
-            best, end = residual, a + b * (target / scale) ** -exponent
-    return float(np.clip(1 - end, 0.0, 1.0))
+    exponents = np.linspace(*_EXPONENTS)
+    falling = (sizes / scale) ** -exponents[:, None]
+    a, b, misfit = _non_negative_lines(falling, errors)
+    best = misfit.argmin(axis=1)
+    curves = np.arange(len(errors))
+    ends = a + b * (target / scale) ** -exponents
+    return np.clip(1 - ends[curves, best], 0.0, 1.0)
+
+
+def _non_negative_lines(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
+    """Least squares of ``y = a + b x`` with a, b >= 0, for every x and y: a, b and the squared error.
+
+    With two unknowns it has a closed form: the free solution where both are positive, else the better of the
+    two that hold one of them at zero. Shapes: x (exponents, slices), y (curves, slices), results (curves,
+    exponents).
+    """
+    import numpy as np
+
+    n, sum_x, sum_xx = x.shape[1], x.sum(axis=1), (x**2).sum(axis=1)
+    sum_y, sum_xy = y.sum(axis=1)[:, None], y @ x.T
+    slope = (n * sum_xy - sum_x * sum_y) / (n * sum_xx - sum_x**2)
+    free = ((sum_y - slope * sum_x) / n, slope)
+    through_zero = (np.zeros_like(slope), np.maximum(sum_xy / sum_xx, 0.0))
+    flat = (np.broadcast_to(sum_y / n, slope.shape), np.zeros_like(slope))
+
+    def misfit(a: Floats, b: Floats) -> Floats:
+        return np.asarray(((y[:, None] - a[..., None] - b[..., None] * x) ** 2).sum(axis=-1))
+
+    bound = misfit(*through_zero) < misfit(*flat)
+    inside = (free[0] >= 0) & (free[1] >= 0)
+    a, b = (
+        np.where(inside, f, np.where(bound, z, c)) for f, z, c in zip(free, through_zero, flat, strict=True)
+    )
+    return a, b, misfit(a, b)

@@ -156,8 +156,10 @@ def test_like_is_compared_with_like() -> None:
 def test_reach_is_in_the_statistic_of_the_bar() -> None:
     partly, missed = Counts(tp=1, fp=1, fn=0), Counts(tp=0, fp=0, fn=2)
     tried = reviewed([partly] * 10 + [missed] * 10)
-    hopeless = replace(tried, adapter_expected=False)
-    assert reach_of(hopeless, attribute(hopeless)).estimate == pytest.approx(2 * 10 / (2 * 10 + 10 + 20))
+    failures = attribute(tried)
+    half = failures.model_copy(update={"labels": failures.labels[:10]})
+    assert reach_of(tried, half).estimate == pytest.approx(2 * 10 / (2 * 10 + 20))
+    assert reach_of(tried, failures).estimate == 1.0
     assert best_cheap(tried)[1] == pytest.approx(0.4)
 
 
