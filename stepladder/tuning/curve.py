@@ -114,7 +114,7 @@ def _read_off(sizes: Floats, errors: Floats, target: int) -> Floats:
     best = misfit.argmin(axis=1)
     curves = np.arange(len(errors))
     ends = a + b * (target / scale) ** -exponents
-    return np.clip(1 - ends[curves, best], 0.0, 1.0)
+    return np.asarray(np.clip(1 - ends[curves, best], 0.0, 1.0))
 
 
 def _non_negative_lines(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
