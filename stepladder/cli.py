@@ -158,7 +158,7 @@ def advise(
 
     given = locals()
     known = {name: given[name] for name in Situation.model_fields}
-    situation = Situation(**{name: _answer(name, value) for name, value in known.items()})
+    situation = Situation.model_validate({name: _answer(name, value) for name, value in known.items()})
     settings = _workspace().settings
     found = find_advice(situation, task, settings.tuning.min_examples, settings.cost.engine_per_hour)
     if as_json:

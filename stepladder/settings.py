@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from stepladder.errors import StepladderError
 from stepladder.files import read_text
@@ -39,9 +39,13 @@ class Engine(Strict):
 
 
 class Climb(Strict):
-    """Whether to train only where it can help (``auto``) or always (``full``)."""
+    """Whether to train only where it can help (``auto``) or always (``full``), and what it may take."""
 
     mode: Literal["auto", "full"] = "auto"
+    training_hours: float | None = Field(default=8, gt=0)
+    training_dollars: float | None = Field(default=20, ge=0)
+    most_doubtful: float = Field(default=0.05, ge=0, le=1)
+    pilot_tokens: int | None = Field(default=None, ge=0)
 
 
 class Prepare(Strict):
@@ -78,23 +82,35 @@ class Tuning(Strict):
     alpha: int = Field(default=32, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     learning_rate: float = Field(default=1e-3, gt=0)
-    lora_plus_ratio: float = Field(default=8.0, ge=1)
+    lora_plus_ratio: float = Field(default=4.0, ge=1)
     epochs: int = Field(default=1, gt=0)
-    batch_size: int = Field(default=2, gt=0)
+    batch_size: int = Field(default=4, gt=0)
     bucket: int = Field(default=32, gt=0)
     min_examples: int = Field(default=1000, ge=0)
     allow_few_examples: bool = False
     gold_rate: float = Field(default=0.5, ge=0, le=1)
     checkpoint_every: int = Field(default=20, gt=0)
     cpu_tokens_per_s: float = Field(default=150, gt=0)
+    gpu_tokens_per_s: float = Field(default=5000, gt=0)
 
 
 class Cost(Strict):
-    """Prices in US dollars."""
+    """Prices in US dollars. ``hosted`` and the prices per token are of a base model served by others."""
 
     engine_per_hour: float = Field(ge=0)
+    engine_busy: float = Field(default=1.0, gt=0, le=1)
     training_per_hour: float = Field(ge=0)
     adapter_life_months: float = Field(gt=0)
+    index_rebuilds_per_month: float = Field(default=1.0, ge=0)
+    hosted: str | None = None
+    input_per_million: float | None = Field(default=None, ge=0)
+    output_per_million: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _prices_come_in_pairs(self) -> Cost:
+        if (self.input_per_million is None) != (self.output_per_million is None):
+            raise ValueError("give both input_per_million and output_per_million, or neither")
+        return self
 
 
 class Mlflow(Strict):
@@ -132,8 +148,13 @@ class Sizes(Strict):
 
     cases: int | None = Field(gt=0, description="cases evaluated, drawn by hash of their id; null: all")
     dev_rows: int = Field(gt=0, description="held-out examples that choose the prompt variant")
-    train_tokens: int = Field(gt=0)
+    train_tokens: int = Field(gt=0, description="tokens that training may read, for each task")
+    train_tokens_of: dict[str, int] = Field(default={}, description="the same, for tasks that need another")
     context_tokens: int = Field(gt=0, description="retrieved text given to the model, tokens of the embedder")
+
+    def tokens_to_train(self, task: str) -> int:
+        """The training budget of a task, tokens."""
+        return self.train_tokens_of.get(task, self.train_tokens)
 
 
 class SizesByHardware(Strict):
@@ -177,6 +198,18 @@ class Settings(Strict):
     def size(self) -> Sizes:
         """The sizes that hold on the chosen hardware."""
         return self.sizes.gpu if self.hardware == "gpu" else self.sizes.cpu
+
+    @property
+    def pilot_tokens(self) -> int:
+        """Tokens that a pilot may read: as set, else none on a CPU and a tenth of the training on a GPU."""
+        if self.climb.pilot_tokens is not None:
+            return self.climb.pilot_tokens
+        return self.size.train_tokens // 10 if self.hardware == "gpu" else 0
+
+    @property
+    def stated_tokens_per_s(self) -> float:
+        """The training rate assumed before one was measured here."""
+        return self.tuning.gpu_tokens_per_s if self.hardware == "gpu" else self.tuning.cpu_tokens_per_s
 
 
 def load_settings(path: Path = Path("params.yaml")) -> Settings:

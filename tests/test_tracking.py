@@ -14,6 +14,7 @@ from tests.ladder.conftest import SCORES, make_evidence, make_outcomes
 EVIDENCE = make_evidence({rung: make_outcomes(rung, score) for rung, score in SCORES.items()})
 TRAINING = TrainingLog(
     result=TrainingResult(
+        rows=1,
         steps=2,
         tokens=90,
         seconds=3.0,

@@ -10,10 +10,11 @@ from stepladder.tasks import Rung, Strict
 
 
 class Response(Strict):
-    """One answer of the engine.
+    """One answer of the engine, with the circumstances in which it was asked: a cached one keeps them.
 
     ``engine_s`` is the wall time of its batch divided by the batch's size, seconds: what one request
     costs when the engine is kept busy. ``latency_ms`` is what this request waited, in that batch.
+    ``in_flight`` requests were asked at once, of an engine on ``hardware``; None where that was not noted.
     """
 
     text: str
@@ -21,6 +22,8 @@ class Response(Strict):
     completion_tokens: int
     latency_ms: float
     engine_s: float
+    in_flight: int | None = None
+    hardware: str | None = None
 
 
 class Counts(Strict):

@@ -43,6 +43,7 @@ class Responder:
         concurrency: requests in flight.
         timeout_s: for one request.
         check: called with the requests to ask before the engine starts; it raises what stands against them.
+        hardware: what the engine runs on, stored with each response; None where that is not known.
     """
 
     model_digest: str
@@ -52,6 +53,7 @@ class Responder:
     concurrency: int
     timeout_s: float
     check: Callable[[Sequence[Named]], None] = lambda _: None
+    hardware: str | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _engine: RunningEngine | None = None
     asked: int = 0
@@ -100,6 +102,7 @@ class Responder:
         from openai import APIError, AsyncOpenAI
 
         gate = asyncio.Semaphore(self.concurrency)
+        in_flight = min(self.concurrency, len(missing))
         answers: dict[str, Response] = {}
         started = time.monotonic()
 
@@ -110,8 +113,9 @@ class Responder:
                 except APIError as failure:
                     raise _explain(failure, engine, name, f"{len(answers)} of {len(missing)}") from failure
             # Until the batch is whole: what a request takes, shared with those in flight beside it.
-            share = answer.latency_ms / 1000 / min(self.concurrency, len(missing))
-            answers[key] = answer.model_copy(update={"engine_s": share})
+            share = answer.latency_ms / 1000 / in_flight
+            noted = {"engine_s": share, "in_flight": in_flight, "hardware": self.hardware}
+            answers[key] = answer.model_copy(update=noted)
             self._store({key: answers[key]})
             progress(len(answers), len(missing))
 

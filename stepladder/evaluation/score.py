@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from typing import Any
 
 from stepladder.data.references import UNREADABLE, Issue, abstains, issues_of, normalise, values_of
@@ -32,6 +33,18 @@ def score_response(spec: TaskSpec, case: Case, text: str) -> Score:
 
 def _right(right: bool) -> Score:
     return Score(score=float(right), exact=right)
+
+
+def said(spec: TaskSpec, text: str) -> Hashable | None:
+    """What a response says, to compare it with others: equal where two say the same.
+
+    None where it says nothing that could be right of an answerable case: it abstains, is empty or in no
+    valid form.
+    """
+    if spec.scorer == "issue-f1":
+        issues = _parse_issues(text)
+        return None if issues is None else frozenset(issues)
+    return None if abstains(spec, text) else normalise(text) or None
 
 
 def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:

@@ -1,159 +1,97 @@
-"""Where is the gap? A first answer from the cheap rungs and the gold-evidence probe.
-
-Each failing case gets one label:
-
-- ``knowledge``: it fails without documents and passes with the retrieved ones;
-- ``retrieval``: the retrieved chunks miss the evidence, and it passes when the evidence is given;
-- ``behaviour``: it had what it needed, or needs no evidence, and still answers wrongly: the wrong form,
-  distracted by other chunks, or an answer where it should abstain;
-- ``unexplained``: wrong even with the right evidence given alone.
-"""
+"""Where is the gap, how far could training lift the score, and is it warranted?"""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Literal
+from collections.abc import Sequence
 
-from stepladder.evaluation.records import Outcome, RungOutcomes
-from stepladder.knowledge.chunk import covers
-from stepladder.tasks import Case, Strict, TaskSpec
+from stepladder.evaluation.records import Counts, Outcome
+from stepladder.evaluation.statistics import Interval, Statistic, cluster_bootstrap
+from stepladder.evaluation.summary import ordered, statistic_of, values_of
+from stepladder.ladder.attribution import Failures, Tried, attribute
+from stepladder.ladder.causes import Cause, passes
+from stepladder.ladder.pilot import point_score
+from stepladder.ladder.warrant import Means, Warrant, weigh
+from stepladder.tasks import Strict
+from stepladder.tuning.curve import Prediction
+from stepladder.tuning.estimate import Estimate
+from stepladder.tuning.gate import ExampleQuality
 
-Cause = Literal["knowledge", "retrieval", "behaviour", "unexplained"]
-CAUSES: tuple[Cause, ...] = ("knowledge", "retrieval", "behaviour", "unexplained")
-PASS = 0.999
-
-
-class CaseLabel(Strict):
-    """Why one case fails on the prompt rung."""
-
-    id: str
-    cause: Cause
+# Capability too: that an adapter will not mend it is a pilot's word, which is weighed by itself.
+_TRAINABLE: frozenset[Cause] = frozenset({"grounding", "format", "behaviour", "capability"})
 
 
 class Diagnosis(Strict):
-    """The gap: shares of the failing cases by cause, and whether an adapter could close what matters.
+    """The failures, how far training could lift the score, and whether it is warranted.
 
-    ``reachable`` is the score if training mended every behaviour and unexplained failure of the best
-    cheap rung.
+    ``reach`` is the score if every failure that training could mend were mended, in the same ``statistic`` as
+    the bar. ``prediction`` is a pilot's; None: not measured.
     """
 
-    failing: int
-    cases: int
-    gaps: dict[Cause, float]
-    labels: list[CaseLabel]
+    failures: Failures
+    statistic: Statistic
     best_cheap_rung: str
     best_cheap_score: float
-    reachable: float
-    train: bool
-    reason: str
+    reach: Interval
+    estimate: Estimate
+    quality: ExampleQuality
+    prediction: Prediction | None
+    warrant: Warrant
+
+    @property
+    def gaps(self) -> dict[Cause, float]:
+        """Share of the failing cases by cause."""
+        return self.failures.gaps
 
 
-def diagnose(
-    spec: TaskSpec,
-    cases: list[Case],
-    prompt: RungOutcomes,
-    rag: RungOutcomes | None,
-    gold: RungOutcomes | None,
-    cheap_bound: dict[str, float | None],
-    mode: Literal["auto", "full"],
-) -> Diagnosis:
-    """Label every case that the prompt rung fails, and decide whether training is warranted.
-
-    Args:
-        spec: the bars.
-        cases: the cases asked, with their evidence.
-        prompt: the prompt rung.
-        rag: the rag rung, for a task with knowledge.
-        gold: the gold-evidence probe over (at least) the cases that rag fails and that have evidence.
-        cheap_bound: per cheap rung, the one-sided lower bound of its score; None where it is undefined.
-        mode: ``full`` trains regardless.
-    """
-    with_documents = _by_id(rag)
-    with_gold = _by_id(gold)
-    evidence = {case.id: case.evidence for case in cases}
-    labels = [
-        CaseLabel(
-            id=one.id, cause=_cause(one, evidence[one.id], with_documents.get(one.id), with_gold.get(one.id))
-        )
-        for one in prompt.outcomes
-        if one.score < PASS
-    ]
-    best = max((r for r in (prompt, rag) if r is not None), key=_mean)
-    trainable = _trainable_share(best, labels, with_documents, with_gold, evidence)
-    reachable = _mean(best) + trainable
-    train, reason = _warranted(spec, cheap_bound, reachable, mode)
-    counts = Counter(label.cause for label in labels)
+def diagnose(tried: Tried, means: Means) -> Diagnosis:
+    """Attribute the failures of the cheap rungs and decide whether training is warranted."""
+    failures = attribute(tried)
+    rung, score, statistic = best_cheap(tried)
+    reach = reach_of(tried, failures)
     return Diagnosis(
-        failing=len(labels),
-        cases=len(prompt.outcomes),
-        gaps={cause: round(counts[cause] / len(labels), 4) if labels else 0.0 for cause in CAUSES},
-        labels=labels,
-        best_cheap_rung=str(best.rung),
-        best_cheap_score=round(_mean(best), 4),
-        reachable=round(min(reachable, 1.0), 4),
-        train=train,
-        reason=reason,
+        failures=failures,
+        statistic=statistic,
+        best_cheap_rung=rung,
+        best_cheap_score=round(score, 4),
+        reach=reach,
+        estimate=means.estimate,
+        quality=means.quality,
+        prediction=means.prediction,
+        warrant=weigh(tried.spec.bars.score, reach, means),
     )
 
 
-def _by_id(outcomes: RungOutcomes | None) -> dict[str, Outcome]:
-    return {outcome.id: outcome for outcome in outcomes.outcomes} if outcomes else {}
+def reach_of(tried: Tried, failures: Failures) -> Interval:
+    """The score if training mended all that it can, in the statistic of the bar.
 
-
-def _mean(outcomes: RungOutcomes) -> float:
-    return sum(outcome.score for outcome in outcomes.outcomes) / len(outcomes.outcomes)
-
-
-def _cause(case: Outcome, evidence: list[str], rag: Outcome | None, gold: Outcome | None) -> Cause:
-    if rag is None:
-        return "behaviour"  # no documents: knowledge cannot be what is missing
-    if rag.score >= PASS:
-        return "knowledge"
-    if not case.answerable:
-        return "behaviour"  # it should have abstained
-    if not evidence:
-        return "unexplained"  # nobody said where the answer stands
-    if gold is None or gold.score < PASS:
-        return "unexplained"
-    found = any(covers(wanted, chunk) for wanted in evidence for chunk in rag.retrieved)
-    return "behaviour" if found else "retrieval"
-
-
-def _trainable_share(
-    best: RungOutcomes,
-    labels: list[CaseLabel],
-    rag: dict[str, Outcome],
-    gold: dict[str, Outcome],
-    evidence: dict[str, list[str]],
-) -> float:
-    """How much score the best cheap rung leaves on cases whose evidence it had, or that need none."""
-    causes = {label.id: label.cause for label in labels}
-    lost = 0.0
-    for outcome in best.outcomes:
-        cause = causes.get(outcome.id) or _cause(
-            outcome, evidence[outcome.id], rag.get(outcome.id), gold.get(outcome.id)
-        )
-        if cause in ("behaviour", "unexplained"):
-            lost += 1.0 - outcome.score
-    return lost / len(best.outcomes)
-
-
-def _warranted(
-    spec: TaskSpec, cheap_bound: dict[str, float | None], reachable: float, mode: Literal["auto", "full"]
-) -> tuple[bool, str]:
-    good_enough = [
-        rung for rung, bound in cheap_bound.items() if bound is not None and bound >= spec.bars.score
-    ]
-    if mode == "full":
-        return True, "climb.mode is full: every rung is filled"
-    if good_enough:
-        return False, f"{good_enough[0]} meets the bar of {spec.bars.score:.2f}: no adapter is needed"
-    if reachable < spec.bars.score:
-        return False, (
-            f"mending every failure that training could reach would give {reachable:.2f}, below the bar of"
-            f" {spec.bars.score:.2f}: better documents or retrieval come first"
-        )
-    return True, (
-        f"no cheap rung meets the bar of {spec.bars.score:.2f}; failures that training could mend would"
-        f" lift the score to {reachable:.2f}"
+    It starts from the rung that an adapter would stand on: with documents where the task has some. A case
+    whose cause is knowledge or retrieval stays as it is there, and so does a suspect reference.
+    """
+    start = tried.cheap.get("rag") or tried.cheap["prompt"]
+    mendable = {label.id for label in failures.labels if label.cause in _TRAINABLE}
+    outcomes = [_mended(one) if one.id in mendable else one for one in ordered(start)]
+    statistic = statistic_of(outcomes)
+    return cluster_bootstrap(
+        values_of(outcomes, statistic), [one.cluster for one in outcomes], statistic, tried.how
     )
+
+
+def best_cheap(tried: Tried) -> tuple[str, float, Statistic]:
+    """The better rung without an adapter, its score in the statistic of the bar, and that statistic."""
+    scores = {rung: _score(outcomes.outcomes) for rung, outcomes in tried.cheap.items()}
+    best = max(scores, key=lambda rung: scores[rung])
+    return best, scores[best], statistic_of(tried.cheap[best].outcomes)
+
+
+def _score(outcomes: Sequence[Outcome]) -> float:
+    statistic = statistic_of(outcomes)
+    return point_score(values_of(outcomes, statistic), statistic)
+
+
+def _mended(outcome: Outcome) -> Outcome:
+    """The outcome as it would be if the case were wholly right."""
+    if passes(outcome):
+        return outcome
+    counts = outcome.counts
+    whole = Counts(tp=counts.tp + counts.fn, fp=0, fn=0) if counts else None
+    return outcome.model_copy(update={"score": 1.0, "exact": True, "valid": True, "counts": whole})

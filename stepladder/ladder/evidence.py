@@ -8,13 +8,14 @@ from typing import Any
 
 from stepladder.data.duplicates import normal_form
 from stepladder.errors import StepladderError
-from stepladder.evaluation.cost import RungCost
+from stepladder.evaluation.cost import BreakEven, RungCost
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.resampling import Resampling
 from stepladder.evaluation.statistics import Interval
 from stepladder.evaluation.summary import RungSummary, resampling
 from stepladder.settings import Evaluation
 from stepladder.tasks import TaskSpec
+from stepladder.tuning.estimate import EstimateCheck
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Evidence:
     summaries: Mapping[str, RungSummary]
     costs: Mapping[str, RungCost]
     evaluation: Evaluation
+    break_even: Sequence[BreakEven] = ()
+    training: EstimateCheck | None = None
     seed: int = 0
     gaps: Mapping[str, float] = field(default_factory=dict)
     forgetting: float | None = None

@@ -6,13 +6,15 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from stepladder.evaluation.cost import RungCost
+from stepladder.evaluation.cost import BreakEven, RungCost
 from stepladder.evaluation.statistics import Interval, Statistic
 from stepladder.tasks import Bars, Strict
+from stepladder.tuning.estimate import EstimateCheck
 
 Decision = Literal["promote", "keep", "inconclusive", "none"]
 CriterionName = Literal["score", "abstention", "valid", "latency", "forgetting", "cost"]
 State = Literal["holds", "fails", "open"]
+Factor = Literal["bar", "margin", "monthly requests", "engine price"]
 
 
 class Criterion(Strict):
@@ -108,6 +110,16 @@ class Rule(Strict):
     monthly_requests: int
 
 
+class Flip(Strict):
+    """With about ``at`` instead of ``present`` the decision would be another; the price is a multiple."""
+
+    factor: Factor
+    present: float
+    at: float
+    decision: Decision
+    rung: str | None
+
+
 class Verdict(Strict):
     """The decision record: ``build/<task>/verdict.json``.
 
@@ -136,6 +148,9 @@ class Verdict(Strict):
     retrieval: dict[str, Interval]
     skipped: dict[str, str] = Field(description="rungs not run, with the reason")
     costs: dict[str, RungCost]
+    break_even: list[BreakEven] = Field(description="monthly volumes at which two rungs cost the same")
+    training: EstimateCheck | None = Field(description="what training was estimated to take, and took")
+    flips: list[Flip] = Field(default=[], description="the nearest numbers with which it would be another")
     sizes: dict[str, Any] = Field(description="what this climb could afford")
     digests: dict[str, str]
     champion: str | None = Field(description="the rung that was serving")

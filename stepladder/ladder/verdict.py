@@ -67,6 +67,8 @@ def decide(evidence: Evidence) -> Verdict:
         retrieval=dict(evidence.retrieval),
         skipped=dict(evidence.skipped),
         costs={name: evidence.costs[name] for name in weighed.order},
+        break_even=list(evidence.break_even),
+        training=evidence.training,
         sizes=dict(evidence.sizes),
         digests=_digests(evidence, rule),
         champion=str(evidence.champion.rung) if evidence.champion else None,

@@ -10,9 +10,13 @@ from stepladder.tasks import Bars
 _WHAT_HELPS = {
     "knowledge": "what is missing is knowledge, which retrieval (rag) supplies",
     "retrieval": "the right document is not found: better chunks, or a larger knowledge.top_k",
-    "behaviour": "the documents are there and the answer is still wrong: a better prompt, then an adapter",
-    "unexplained": "even the right document alone does not help: more training examples, a larger base"
-    " model, or a look at the references",
+    "grounding": "the right document is there and the model is led astray beside it: fewer chunks, or an"
+    " adapter trained with distractors",
+    "format": "the content is right in the wrong form: an output schema, or examples in the prompt",
+    "behaviour": "no document or form mends it and an adapter does: fine-tuning",
+    "capability": "nothing that was tried mends it: more training data, a larger base model, or another"
+    " approach",
+    "reference": "several rungs agree with each other and not with the reference: look at the references",
 }
 
 

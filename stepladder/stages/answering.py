@@ -16,6 +16,7 @@ from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.respond import Named, Responder
 from stepladder.evaluation.summary import summarise
 from stepladder.files import digest_value
+from stepladder.hardware import machine
 from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.retrieve import Retriever, open_retriever
 from stepladder.models import model_digest
@@ -125,6 +126,7 @@ def responder_for(
         concurrency=settings.concurrency,
         timeout_s=settings.request_timeout_s,
         check=fits,
+        hardware=_hardware(settings, model == base),
     )
 
 
@@ -132,6 +134,13 @@ def _generator_digest(settings: Engine, model: str, base: str) -> str:
     """What generates: weights, number format and, where one is attached to, the server."""
     attached = settings.url if model == base else None
     return digest_value({"model": model_digest(base), "dtype": dtype_of(settings), "server": attached})
+
+
+def _hardware(settings: Engine, base: bool) -> str:
+    """What the answers come from: this machine, or a server of which only the address is known."""
+    if base and settings.url:
+        return f"the server at {settings.url}"
+    return f"{machine()}, {dtype_of(settings)}"
 
 
 def _starter(

@@ -1,38 +1,147 @@
-"""Label the failures of the cheap rungs and decide whether training is warranted."""
+"""Attribute the failures of the cheap rungs and decide whether training is warranted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from stepladder.console import say
-from stepladder.data.prepare import load_prepared
+from stepladder.data.answers import answer_check
+from stepladder.data.prepare import Prepared, PrepareReport, load_prepared
+from stepladder.evaluation.evidence import Places
+from stepladder.evaluation.records import RungOutcomes
+from stepladder.evaluation.statistics import Resampling
 from stepladder.evaluation.summary import summarise
+from stepladder.evaluation.variants import Choice
 from stepladder.files import write_json
-from stepladder.ladder.diagnose import diagnose
-from stepladder.stages.evaluate import GOLD_EVIDENCE, cheap_rungs
-from stepladder.stages.workspace import Workspace, outcomes_in, save
+from stepladder.ladder.attribution import Failures, Tried, attribute, probes_among
+from stepladder.ladder.diagnose import Diagnosis, diagnose
+from stepladder.ladder.warrant import Means
+from stepladder.stages.evaluate import PLACES, cheap_rungs
+from stepladder.stages.workspace import Workspace, load, outcomes_in, save
+from stepladder.tasks import Task
+from stepladder.tuning.estimate import Estimate, rough_estimate, training_rate
+from stepladder.tuning.gate import ExampleQuality
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Write the diagnosis."""
+    """Write the diagnosis, and the decision apart from it."""
     task = workspace.task(name)
-    settings = workspace.settings
-    outcomes = outcomes_in(workspace.base(name))
-    bounds: dict[str, float | None] = {
-        rung: summarise(outcomes[rung], settings.evaluation, settings.seed).lower_bound
-        for rung in cheap_rungs(task)
-    }
-    diagnosis = diagnose(
-        task.spec,
-        load_prepared(workspace.prepared(name)).cases,
-        outcomes["prompt"],
-        outcomes.get("rag"),
-        outcomes.get(GOLD_EVIDENCE),
-        bounds,
-        settings.climb.mode,
-    )
+    rows = load_prepared(workspace.prepared(name))
+    tried = tried_without_adapter(workspace, task, rows)
+    means = _means(workspace, task, rows, tried)
+    diagnosis = diagnose(tried, means)
+    tokens = workspace.settings.pilot_tokens
+    if diagnosis.warrant.train and tokens and workspace.settings.climb.mode == "auto":
+        diagnosis = _with_pilot(workspace, task, rows, tried, means)
     save(workspace.diagnosis(name), diagnosis)
     # Apart, so that labels and scores that move without changing the decision retrain nothing.
-    decision = {"train": True} if diagnosis.train else {"train": False, "reason": diagnosis.reason}
+    warrant = diagnosis.warrant
+    decision = {"train": True} if warrant.train else {"train": False, "reason": warrant.reason}
     write_json(workspace.decision(name), decision)
-    shares = ", ".join(f"{cause} {share:.0%}" for cause, share in diagnosis.gaps.items() if share)
-    say(
-        f"diagnose {name}: {diagnosis.failing} of {diagnosis.cases} cases fail on prompt ({shares or 'none'})"
+    _tell(name, diagnosis)
+
+
+def failures_with_adapter(workspace: Workspace, name: str) -> Failures:
+    """The failures once more, ``behaviour`` and ``capability`` told apart by what the adapter really did.
+
+    Without an adapter they are those of the diagnosis.
+    """
+    task = workspace.task(name)
+    adapters = outcomes_in(workspace.tuned_outcomes(name))
+    if not adapters:
+        return load(Diagnosis, workspace.diagnosis(name)).failures
+    tried = tried_without_adapter(workspace, task, load_prepared(workspace.prepared(name)))
+    return attribute(replace(tried, adapters=adapters))
+
+
+def tried_without_adapter(workspace: Workspace, task: Task, rows: Prepared) -> Tried:
+    """What the evaluate stage left."""
+    settings = workspace.settings
+    outcomes = outcomes_in(workspace.base(task.name))
+    places = workspace.base(task.name) / PLACES
+    return Tried(
+        spec=task.spec,
+        cases=rows.cases,
+        cheap={rung: outcomes[rung] for rung in cheap_rungs(task)},
+        probes=probes_among(outcomes),
+        places=load(Places, places) if places.is_file() else Places(),
+        how=Resampling(
+            resamples=settings.evaluation.resamples,
+            confidence=settings.evaluation.confidence,
+            seed=settings.seed,
+        ),
     )
-    say(f"  {'train' if diagnosis.train else 'no training'}: {diagnosis.reason}")
+
+
+def _with_pilot(workspace: Workspace, task: Task, rows: Prepared, tried: Tried, means: Means) -> Diagnosis:
+    """Diagnose again, with the score that a pilot predicts."""
+    from stepladder.stages.pilot import run_pilot
+
+    found = run_pilot(workspace, task, rows, workspace.settings.pilot_tokens, means.estimate.tokens)
+    before = max(_choice(workspace, task.name, rung).dev_score for rung in cheap_rungs(task))
+    expected = replace(tried, adapter_expected=found.high > before)
+    return diagnose(expected, replace(means, prediction=found))
+
+
+def _means(workspace: Workspace, task: Task, rows: Prepared, tried: Tried) -> Means:
+    settings = workspace.settings
+    summaries = {
+        rung: summarise(outcomes, settings.evaluation, settings.seed)
+        for rung, outcomes in tried.cheap.items()
+    }
+    return Means(
+        task=task.name,
+        cheap_bounds={rung: summary.lower_bound for rung, summary in summaries.items()},
+        quality=_quality(workspace.prepared(task.name), task, rows),
+        estimate=_estimate(workspace, task, rows, tried.cheap),
+        climb=settings.climb,
+        tuning=settings.tuning,
+    )
+
+
+def _quality(prepared: Path, task: Task, rows: Prepared) -> ExampleQuality:
+    report = load(PrepareReport, prepared / "report.json")
+    check = answer_check(task.spec.output_schema, task.folder / "task.yaml")
+    train = {example.id for example in rows.train}
+    return ExampleQuality(
+        given=report.counts["examples_given"],
+        duplicates=report.counts["dropped"],
+        train=len(train),
+        disputed=len({dropped.kept for dropped in report.dropped if dropped.conflict} & train),
+        malformed=sum(check(example.output) is not None for example in rows.train),
+    )
+
+
+def _estimate(
+    workspace: Workspace, task: Task, rows: Prepared, cheap: Mapping[str, RungOutcomes]
+) -> Estimate:
+    """Examples x tokens x epochs, before any row is made: lengths as the engine counted them."""
+    settings = workspace.settings
+    rung = cheap_rungs(task)[-1]
+    responses = [outcome.response for outcomes in cheap.values() for outcome in outcomes.outcomes]
+    written = sum(one.completion_tokens for one in responses) or 1
+    per_token = max(1.0, sum(len(one.text) for one in responses) / written)  # characters
+    answers = sum(len(example.output) for example in rows.train) / max(1, len(rows.train)) / per_token
+    lengths = _choice(workspace, task.name, rung).dev_prompt_tokens.values()
+    outcomes = cheap[rung].outcomes
+    prompt = min(lengths, default=sum(o.response.prompt_tokens for o in outcomes) / len(outcomes))
+    rate = training_rate(workspace.rates, settings.models.base, settings.stated_tokens_per_s)
+    budget = settings.size.tokens_to_train(task.name)
+    return rough_estimate(len(rows.train), prompt + answers, budget, settings, rate)
+
+
+def _choice(workspace: Workspace, name: str, rung: str) -> Choice:
+    return load(Choice, workspace.base(name) / f"{rung}.plan.json")
+
+
+def _tell(name: str, diagnosis: Diagnosis) -> None:
+    failures, warrant = diagnosis.failures, diagnosis.warrant
+    shares = ", ".join(f"{cause} {share:.0%}" for cause, share in failures.gaps.items() if share)
+    failing = f"{failures.failing} of {failures.cases} cases"
+    say(f"diagnose {name}: a cheap rung fails {failing} ({shares or 'none'})")
+    if failures.suspects:
+        first = ", ".join(suspect.id for suspect in failures.suspects[:5])
+        say(f"  look at the references of {len(failures.suspects)} cases: {first}")
+    say(f"  {'train' if warrant.train else 'no training'}: {warrant.reason}")

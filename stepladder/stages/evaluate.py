@@ -11,20 +11,20 @@ from stepladder.evaluation.evaluate import as_cases
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.respond import responding
 from stepladder.evaluation.summary import summarise
-from stepladder.evaluation.variants import Choice, choose, variants
+from stepladder.evaluation.variants import Choice, Measured, choose, variants
 from stepladder.files import writing
-from stepladder.ladder.diagnose import PASS
 from stepladder.models import require_base
 from stepladder.prompting.compose import Plan
 from stepladder.stages.answering import Assistant, contexts_of, responder_for, tell
+from stepladder.stages.probes import ask_probes, find_places
 from stepladder.stages.workspace import Workspace, save, save_outcomes
-from stepladder.tasks import Case, Rung, Task
+from stepladder.tasks import Rung, Task
 
-GOLD_EVIDENCE = "gold-evidence"
+PLACES = "places.json"
 
 
 def run(workspace: Workspace) -> None:
-    """Write, per task, the outcomes of ``prompt``, ``rag`` and the gold-evidence probe, and their plans."""
+    """Write, per task, the outcomes of ``prompt``, ``rag`` and the probes, and the rungs' plans."""
     base = require_base(workspace.settings.models.base)
     tasks = [workspace.task(name) for name in workspace.settings.tasks]
     with (
@@ -40,14 +40,34 @@ def run(workspace: Workspace) -> None:
 
 def _climb_cheap_rungs(workspace: Workspace, assistant: Assistant, out: Path) -> None:
     rows = load_prepared(workspace.prepared(assistant.task.name))
+    cheap: dict[str, RungOutcomes] = {}
     for rung in cheap_rungs(assistant.task):
         choice = _choose(workspace, assistant, rung, rows)
-        outcomes = assistant.answer(choice.plan, rows.cases)
+        cheap[rung] = assistant.answer(choice.plan, rows.cases)
         save(out / f"{rung}.plan.json", choice)
+        save_outcomes(out, cheap[rung])
+        tell(workspace, cheap[rung])
+    _probe(workspace, assistant, choice.plan, cheap, rows, out)
+
+
+def _probe(
+    workspace: Workspace,
+    assistant: Assistant,
+    plan: Plan,
+    cheap: dict[str, RungOutcomes],
+    rows: Prepared,
+    out: Path,
+) -> None:
+    """Write why cases fail: the probes' outcomes, and where the evidence stood."""
+    shots = rows.few_shot[: workspace.settings.evaluation.few_shot]
+    probes = ask_probes(assistant, plan, cheap, rows.cases, rows.train, shots)
+    for outcomes in probes.values():
         save_outcomes(out, outcomes)
-        tell(workspace, outcomes)
-        if rung == "rag":
-            save_outcomes(out, _probe_gold(assistant, choice.plan, outcomes, rows.cases))
+    if "rag" in cheap:
+        places = find_places(assistant, cheap["rag"], rows.cases, workspace.settings.knowledge.prefetch)
+        save(out / PLACES, places)
+    asked = ", ".join(f"{name} {len(outcomes.outcomes)}" for name, outcomes in probes.items())
+    say(f"probes {assistant.task.name}: {asked or 'none needed'}")
 
 
 def _forget_other_tasks(workspace: Workspace) -> None:
@@ -69,18 +89,9 @@ def _choose(workspace: Workspace, assistant: Assistant, rung: Rung, rows: Prepar
     plans = variants(rung, spec, shots, workspace.settings.size.context_tokens)
     dev = as_cases(rows.dev, spec.scorer)
 
-    def score(plan: Plan) -> float:
+    def measure(plan: Plan) -> Measured:
         outcomes = assistant.answer(plan, dev, "dev")
-        return summarise(outcomes, workspace.settings.evaluation, workspace.settings.seed).score
+        summary = summarise(outcomes, workspace.settings.evaluation, workspace.settings.seed)
+        return Measured(summary.score, summary.prompt_tokens_mean)
 
-    return choose(plans, score, len(dev))
-
-
-def _probe_gold(assistant: Assistant, plan: Plan, rag: RungOutcomes, cases: list[Case]) -> RungOutcomes:
-    """What the model says when it is given the evidence itself, where rag fails and evidence exists."""
-    failing = {outcome.id for outcome in rag.outcomes if outcome.score < PASS}
-    asked = [case for case in cases if case.id in failing and case.evidence]
-    gold = assistant.contexts.gold([case.evidence for case in asked])
-    return assistant.answer_from(gold, plan, asked, f"{GOLD_EVIDENCE} probe").model_copy(
-        update={"rung": GOLD_EVIDENCE}
-    )
+    return choose(plans, measure, len(dev))

@@ -37,14 +37,14 @@ def run(workspace: Workspace, name: str) -> None:
             assistant = Assistant(task, contexts, responder)
             for rung in task.rungs:
                 if rung.startswith("lora"):
-                    plan = _plan(workspace, task, rung)
+                    plan = tuned_plan(workspace, task, rung)
                     outcomes = assistant.answer(plan, cases)
                     save(draft / f"{rung}.plan.json", plan)
                     save_outcomes(draft, outcomes)
                     tell(workspace, outcomes)
 
 
-def _plan(workspace: Workspace, task: Task, rung: Rung) -> Plan:
+def tuned_plan(workspace: Workspace, task: Task, rung: Rung) -> Plan:
     """Zero-shot, as trained; constrained where the task has a schema, so that every answer parses."""
     return Plan(
         rung=rung,

@@ -4,15 +4,19 @@ from stepladder.console import progress, say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.retrieval import retrieval_metrics
 from stepladder.files import write_json, writing
-from stepladder.knowledge.build import build_index, publish_index
-from stepladder.knowledge.embed import load_embedder
+from stepladder.hardware import machine
+from stepladder.knowledge.build import build_index, chunk_pages, publish_index
+from stepladder.knowledge.embed import Embedder, load_embedder
 from stepladder.knowledge.manifest import Manifest
 from stepladder.knowledge.retrieve import open_retriever
+from stepladder.knowledge.upkeep import Upkeep, upkeep_of
 from stepladder.stages.rungs import retrieval_headline
-from stepladder.stages.workspace import Workspace
+from stepladder.stages.workspace import Workspace, save
 from stepladder.tasks import Task
 
+UPKEEP = "upkeep.json"
 _DEPTH = 10
+_SAMPLE_PAGES = 50  # whose chunks measure the embedding rate where none was measured
 
 
 def run(workspace: Workspace, name: str) -> None:
@@ -38,6 +42,7 @@ def _build(workspace: Workspace, task: Task) -> Manifest:
         progress(f"embed {task.name}", "chunks") as on_progress,
     ):
         manifest = build_index(task.pages, settings.knowledge, embedder, draft, cache, task.name, on_progress)
+        save(draft / UPKEEP, _upkeep(workspace, task, embedder, manifest))
         # Later stages depend on this file: an index rebuilt from the same chunks makes nothing stale.
         write_json(draft / workspace.index_version(task.name).name, {"version": manifest.version})
     timings = manifest.timings
@@ -46,6 +51,13 @@ def _build(workspace: Workspace, task: Task) -> Manifest:
         f" in {timings.embed_s:.0f} s, version {manifest.version[:12]}"
     )
     return manifest
+
+
+def _upkeep(workspace: Workspace, task: Task, embedder: Embedder, manifest: Manifest) -> Upkeep:
+    """What a rebuild without any cache would take."""
+    some = dict(list(task.pages.items())[:_SAMPLE_PAGES])
+    texts = [chunk.text for chunk in chunk_pages(some, workspace.settings.knowledge.chunk_tokens, embedder)]
+    return upkeep_of(manifest, embedder, texts, workspace.rates, machine())
 
 
 def _measure(workspace: Workspace, task: Task) -> None:

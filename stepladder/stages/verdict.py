@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from stepladder.console import say
-from stepladder.evaluation.cost import RungCost, rung_cost
 from stepladder.evaluation.looks import case_set_digest, count_looks, responses_digest
-from stepladder.evaluation.summary import RungSummary, summarise
-from stepladder.knowledge.manifest import read_manifest
-from stepladder.ladder.diagnose import Diagnosis
+from stepladder.evaluation.summary import summarise
+from stepladder.ladder.form import Verdict
+from stepladder.ladder.sensitivity import flips
 from stepladder.ladder.verdict import Evidence, decide
 from stepladder.models import model_digest
+from stepladder.signing import sign
+from stepladder.stages.costs import weigh_costs
+from stepladder.stages.diagnose import failures_with_adapter
 from stepladder.stages.rungs import (
     adapter_record,
     all_outcomes,
@@ -17,57 +19,67 @@ from stepladder.stages.rungs import (
     retrieval_headline,
     skipped_rungs,
 )
-from stepladder.stages.workspace import Workspace, load, save
+from stepladder.stages.workspace import Workspace, save
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Write ``verdict.json``."""
-    task = workspace.task(name)
-    settings = workspace.settings
+    """Write ``verdict.json``, and its signature where a key is configured."""
+    verdict = weigh(workspace, name, _look(workspace, name))
+    save(workspace.verdict(name), verdict)
+    signed = " It is signed." if sign(workspace.verdict(name)) else ""
+    say(f"verdict {name}: {verdict.decision}. {verdict.sentence}{signed}")
+
+
+def weigh(workspace: Workspace, name: str, looks: int | None) -> Verdict:
+    """The verdict on what the earlier stages left; the same files give the same verdict.
+
+    Args:
+        workspace: where they lie.
+        name: the task.
+        looks: how often these cases were looked at, this time included; None where nobody counted.
+    """
+    evidence = _evidence(workspace, name, looks)
+    return decide(evidence).model_copy(update={"flips": flips(evidence)})
+
+
+def _look(workspace: Workspace, name: str) -> int | None:
+    """Count this look at the cases."""
     outcomes = all_outcomes(workspace, name)
-    summaries = {rung: summarise(one, settings.evaluation, settings.seed) for rung, one in outcomes.items()}
-    record = adapter_record(workspace, name)
-    mlflow = settings.mlflow
-    looks = count_looks(
+    mlflow = workspace.settings.mlflow
+    return count_looks(
         mlflow.tracking_uri,
         mlflow.experiment,
         case_set_digest(outcomes),
         responses_digest(outcomes),
         workspace.root,
     )
-    diagnosis = load(Diagnosis, workspace.diagnosis(name))
-    verdict = decide(
-        Evidence(
-            task=name,
-            spec=task.spec,
-            outcomes=outcomes,
-            summaries=summaries,
-            costs={rung: _cost(workspace, name, summary) for rung, summary in summaries.items()},
-            evaluation=settings.evaluation,
-            seed=settings.seed,
-            gaps={str(cause): share for cause, share in diagnosis.gaps.items()},
-            forgetting=record.forgetting.relative_rise if record else None,
-            retrieval=retrieval_headline(workspace, name),
-            skipped=skipped_rungs(workspace, name),
-            sizes=_sizes(workspace, name),
-            digests=_digests(workspace, name),
-            looks=looks,
-        )
-    )
-    save(workspace.verdict(name), verdict)
-    say(f"verdict {name}: {verdict.decision}. {verdict.sentence}")
 
 
-def _cost(workspace: Workspace, name: str, summary: RungSummary) -> RungCost:
-    """Engine time as measured; training and indexing where the rung needs them."""
-    record = adapter_record(workspace, name) if summary.rung.startswith("lora") else None
-    manifest = read_manifest(workspace.index(name)) if summary.rung.endswith("rag") else None
-    return rung_cost(
-        summary.engine_s_mean,
-        workspace.settings.cost,
-        workspace.task(name).spec.monthly_requests,
-        training_seconds=record.result.seconds if record else None,
-        index_seconds=manifest.timings.embed_s + manifest.timings.index_s if manifest else None,
+def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:
+    settings = workspace.settings
+    outcomes = all_outcomes(workspace, name)
+    costs = weigh_costs(workspace, name, outcomes)
+    record = adapter_record(workspace, name)
+    gaps = failures_with_adapter(workspace, name).gaps
+    return Evidence(
+        task=name,
+        spec=workspace.task(name).spec,
+        outcomes=outcomes,
+        summaries={
+            rung: summarise(one, settings.evaluation, settings.seed) for rung, one in outcomes.items()
+        },
+        costs=costs.rungs,
+        break_even=costs.break_even,
+        training=costs.training,
+        evaluation=settings.evaluation,
+        seed=settings.seed,
+        gaps={str(cause): share for cause, share in gaps.items()},
+        forgetting=record.forgetting.relative_rise if record else None,
+        retrieval=retrieval_headline(workspace, name),
+        skipped=skipped_rungs(workspace, name),
+        sizes=_sizes(workspace, name),
+        digests=_digests(workspace, name),
+        looks=looks,
     )
 
 
@@ -78,9 +90,11 @@ def _sizes(workspace: Workspace, name: str) -> dict[str, object]:
     return {
         "hardware": settings.hardware,
         "base": settings.models.base,
-        **settings.size.model_dump(),
+        **settings.size.model_dump(exclude={"train_tokens_of"}),
+        "train_tokens": settings.size.tokens_to_train(name),
         "top_k": settings.knowledge.top_k,
         "trained_tokens": record.result.tokens if record else 0,
+        "trained_rows": record.result.rows if record else 0,
     }
 
 

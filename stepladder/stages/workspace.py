@@ -98,6 +98,11 @@ class Workspace:
         """Copies of releases, by digest."""
         return self.scratch / "releases"
 
+    @property
+    def rates(self) -> Path:
+        """Rates measured on this machine."""
+        return self.scratch / "rates.json"
+
     def responses(self) -> Cache:
         """The response cache."""
         return Cache(self.scratch / "responses.sqlite")

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     import torch
 
 # Changing these does not change what is learned.
-_IRRELEVANT = {"checkpoint_every", "min_examples", "allow_few_examples", "gold_rate", "cpu_tokens_per_s"}
+_IRRELEVANT = {
+    "checkpoint_every",
+    "min_examples",
+    "allow_few_examples",
+    "gold_rate",
+    "cpu_tokens_per_s",
+    "gpu_tokens_per_s",
+}
 
 
 class _State(Strict):

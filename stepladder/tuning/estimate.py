@@ -1,17 +1,14 @@
-"""What training will take, said before it starts."""
+"""What training will take, said before it starts, and how well that was said, afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from stepladder.errors import StepladderError
-from stepladder.files import read_json, write_json
-from stepladder.settings import Tuning
+from stepladder.rates import known_rate, remember_rate
+from stepladder.settings import Settings, Tuning
 from stepladder.tasks import Strict
 from stepladder.tuning.rows import TrainingRow
-
-_KEPT = 20  # measurements
 
 
 class Estimate(Strict):
@@ -28,6 +25,17 @@ class Estimate(Strict):
         return f"{self.tokens:,} tokens at {self.tokens_per_s:.0f}/s: about {minutes} min, ${self.cost:.3f}"
 
 
+class EstimateCheck(Strict):
+    """An estimate beside what training really took; ``seconds_ratio`` is real over estimated."""
+
+    estimated: Estimate
+    tokens: int
+    seconds: float
+    cost: float
+    tokens_per_s: float
+    seconds_ratio: float
+
+
 def estimate(
     rows: Sequence[TrainingRow], tuning: Tuning, tokens_per_s: float, price_per_hour: float
 ) -> Estimate:
@@ -36,36 +44,52 @@ def estimate(
     Args:
         rows: what will be learned.
         tuning: gives the epochs.
-        tokens_per_s: from `known_rate`.
+        tokens_per_s: from `training_rate`.
         price_per_hour: of the machine, US dollars.
     """
-    tokens = sum(row.tokens for row in rows) * tuning.epochs
+    return _at_rate(sum(row.tokens for row in rows) * tuning.epochs, tokens_per_s, price_per_hour)
+
+
+def rough_estimate(
+    examples: int, tokens_each: float, budget: int, settings: Settings, tokens_per_s: float
+) -> Estimate:
+    """The same before any row is made: examples of a mean length, up to what the hardware may train.
+
+    Args:
+        examples: how many there are.
+        tokens_each: mean length of a row, prompt and answer.
+        budget: tokens that training may read, all epochs together.
+        settings: give the epochs and the price.
+        tokens_per_s: from `training_rate`.
+    """
+    tokens = round(examples * tokens_each) * settings.tuning.epochs
+    return _at_rate(min(tokens, budget), tokens_per_s, settings.cost.training_per_hour)
+
+
+def check_estimate(estimated: Estimate, tokens: int, seconds: float, price_per_hour: float) -> EstimateCheck:
+    """The estimate beside the tokens really read and the seconds really spent."""
+    return EstimateCheck(
+        estimated=estimated,
+        tokens=tokens,
+        seconds=seconds,
+        cost=seconds / 3600 * price_per_hour,
+        tokens_per_s=tokens / seconds,
+        seconds_ratio=seconds / estimated.seconds,
+    )
+
+
+def remember_training_rate(path: Path, base: str, per_s: float) -> None:
+    """Keep a measured rate, tokens per second, for the next estimate with this base model."""
+    remember_rate(path, f"training {base}", per_s)
+
+
+def training_rate(path: Path, base: str, stated: float) -> float:
+    """The last rate measured here with this base model, or the stated one before there is one."""
+    return known_rate(path, f"training {base}") or stated
+
+
+def _at_rate(tokens: int, tokens_per_s: float, price_per_hour: float) -> Estimate:
     seconds = tokens / tokens_per_s
     return Estimate(
         tokens=tokens, seconds=seconds, cost=seconds / 3600 * price_per_hour, tokens_per_s=tokens_per_s
     )
-
-
-def remember_rate(path: Path, rate: float) -> None:
-    """Add a measured rate, tokens per second, to those of earlier runs on this machine."""
-    write_json(path, {"tokens_per_s": [*_rates(path), rate][-_KEPT:]})
-
-
-def known_rate(path: Path, tuning: Tuning) -> float:
-    """The last measured rate, tokens per second, or ``tuning.cpu_tokens_per_s`` before there is one."""
-    rates = _rates(path)
-    return rates[-1] if rates else tuning.cpu_tokens_per_s
-
-
-def _rates(path: Path) -> list[float]:
-    if not path.is_file():
-        return []
-    value = read_json(path)
-    rates = value.get("tokens_per_s") if isinstance(value, dict) else None
-    if not isinstance(rates, list) or not all(isinstance(rate, int | float) and rate > 0 for rate in rates):
-        raise StepladderError(
-            "not a list of measured rates",
-            where=str(path),
-            remedy="delete the file; the next training writes it again",
-        )
-    return [float(rate) for rate in rates]

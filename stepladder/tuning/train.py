@@ -37,6 +37,7 @@ class TrainingResult(Strict):
     """A finished run.
 
     Attributes:
+        rows: examples learned from.
         steps: of the optimiser.
         tokens: rows' lengths summed, all epochs; a prefix that rows share counts in each.
         seconds: spent on steps, those before a kill included.
@@ -46,6 +47,7 @@ class TrainingResult(Strict):
         resumed_from: the step that a checkpoint had reached, or None.
     """
 
+    rows: int
     steps: int
     tokens: int
     seconds: float
@@ -119,6 +121,7 @@ def train(
         _settle_config(draft)
     tail = progress.losses[-max(1, len(plan) // 10) :]
     return TrainingResult(
+        rows=len(rows),
         steps=len(plan),
         tokens=progress.tokens,
         seconds=progress.seconds,

@@ -207,3 +207,14 @@ def test_leaving_the_block_ends_the_engine(tmp_path: Path) -> None:
             responder.respond([request("a")])
             assert not ended
         assert ended
+
+
+def test_a_response_keeps_the_circumstances_in_which_it_was_asked(bench: Bench, tmp_path: Path) -> None:
+    bench.responder.hardware = "2 cores of Xeon"
+    first = bench.responder.respond([request(q) for q in "abcdefgh"])
+    assert {(one.in_flight, one.hardware) for one in first} == {(4, "2 cores of Xeon")}
+    again = Bench(bench.server, tmp_path)
+    again.responder.hardware = "another machine"
+    later = again.responder.respond([request("a"), request("new")])
+    assert later[0] == first[0], "as it was when it was asked, not as it is when it is read"
+    assert (later[1].in_flight, later[1].hardware) == (1, "another machine")

@@ -1,96 +1,173 @@
-"""Every failing case gets the cause that the evidence supports, and training is weighed against the bar."""
+"""Failures built to have each cause get that cause, and training is weighed in the statistic of the bar."""
 
 from __future__ import annotations
 
-from stepladder.evaluation.records import Outcome, Response, RungOutcomes
-from stepladder.ladder.diagnose import diagnose
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stepladder.evaluation.records import Counts, Outcome, Response, RungOutcomes
+from stepladder.evaluation.statistics import Resampling
+from stepladder.ladder.attribution import Failures, Tried, attribute
+from stepladder.ladder.causes import CAUSES, MEANING
+from stepladder.ladder.diagnose import best_cheap, reach_of
 from stepladder.tasks import Bars, Case, TaskSpec
+from tests.ladder.world import CAUSE, GAPS, make_world, with_adapters
 
-SPEC = TaskSpec(title="t", scorer="exact", bars=Bars(score=0.8), margin=0.05, monthly_requests=1)
-RESPONSE = Response(text="", prompt_tokens=1, completion_tokens=1, latency_ms=1, engine_s=1)
-
-
-def case(name: str, evidence: tuple[str, ...] = ("page#a",)) -> Case:
-    return Case(id=name, input="q", reference="r", evidence=list(evidence), cluster=name)
+EACH = 100
 
 
-def outcomes(
-    rung: str, scores: dict[str, float], retrieved: dict[str, list[str]] | None = None
-) -> RungOutcomes:
-    made = [
-        Outcome(
-            id=name,
-            input="q",
-            reference="r",
-            answerable=name != "absent",
-            slice="all",
-            cluster=name,
-            score=score,
-            exact=score == 1,
-            valid=True,
-            retrieved=(retrieved or {}).get(name, []),
-            response=RESPONSE,
-        )
-        for name, score in scores.items()
-    ]
-    return RungOutcomes(
-        task="t", rung=rung, variant="zero-shot", model_digest="m", adapter_digest=None, outcomes=made
-    )
+@pytest.fixture(scope="module")
+def gaps() -> list[str]:
+    return [gap for _ in range(EACH) for gap in GAPS]
 
 
-CASES = [case("known"), case("missed"), case("distracted"), case("hard"), case("absent", ())]
-PROMPT = outcomes("prompt", dict.fromkeys(["known", "missed", "distracted", "hard", "absent"], 0.0))
-RAG = outcomes(
-    "rag",
-    {"known": 1.0, "missed": 0.0, "distracted": 0.0, "hard": 0.0, "absent": 0.0},
-    {"missed": ["other#x"], "distracted": ["page#a/b"], "hard": ["page#a"]},
-)
-GOLD = outcomes("gold-evidence", {"missed": 1.0, "distracted": 1.0, "hard": 0.0})
+@pytest.fixture(scope="module")
+def tried(gaps: list[str], tmp_path_factory: pytest.TempPathFactory) -> Tried:
+    """Every gap 100 times; one answer in two hundred is turned round."""
+    return make_world(gaps, tmp_path_factory.mktemp("world"), noise=0.005)[0]
 
 
-def test_each_cause() -> None:
-    made = diagnose(SPEC, CASES, PROMPT, RAG, GOLD, {"prompt": 0.0, "rag": 0.1}, "auto")
-    assert {label.id: label.cause for label in made.labels} == {
-        "known": "knowledge",
-        "missed": "retrieval",
-        "distracted": "behaviour",
-        "hard": "unexplained",
-        "absent": "behaviour",
+def share_right(failures: Failures, gaps: list[str], gap: str) -> float:
+    labels = {label.id: label.cause for label in failures.labels}
+    wanted = CAUSE.get(gap, gap)
+    numbers = [number for number, one in enumerate(gaps) if one == gap]
+    return sum(labels.get(f"case-{number:04d}") == wanted for number in numbers) / len(numbers)
+
+
+def test_every_gap_gets_its_cause(tried: Tried, gaps: list[str], tmp_path: Path) -> None:
+    known = attribute(with_adapters(tried, gaps, tmp_path, noise=0.005))
+    assert known.adapter_known
+    right = {gap: share_right(known, gaps, gap) for gap in GAPS}
+    assert min(right.values()) >= 0.95, right
+
+
+def test_before_there_is_an_adapter_the_rest_is_told_apart_already(tried: Tried, gaps: list[str]) -> None:
+    failures = attribute(tried)
+    assert not failures.adapter_known
+    right = {gap: share_right(failures, gaps, gap) for gap in GAPS if gap != "capability"}
+    assert min(right.values()) >= 0.95, right
+
+
+def test_what_nothing_mended_is_behaviour_only_while_an_adapter_is_expected_to_help(tried: Tried) -> None:
+    assert attribute(tried).gaps["capability"] == 0
+    hopeless = attribute(replace(tried, adapter_expected=False))
+    assert hopeless.gaps["behaviour"] == 0
+    assert hopeless.gaps["capability"] == attribute(tried).gaps["behaviour"]
+
+
+def test_shares_sum_to_one_and_lie_in_their_intervals(tried: Tried) -> None:
+    failures = attribute(tried)
+    assert sum(share.estimate for share in failures.shares.values()) == pytest.approx(1)
+    assert list(failures.gaps) == list(CAUSES) == list(MEANING)
+    for share in failures.shares.values():
+        assert share.low is not None
+        assert share.high is not None
+        assert share.low <= share.estimate <= share.high
+    assert failures.shares["capability"].high > 0  # none seen is not none
+
+
+def test_intervals_are_wider_when_cases_fail_in_clusters(tmp_path: Path) -> None:
+    gaps = [gap for gap in ("knowledge", "format") * 20 for _ in range(10)]
+    alone = attribute(make_world(gaps, tmp_path)[0]).shares["format"]
+    together = attribute(make_world(gaps, tmp_path, cluster=10)[0]).shares["format"]
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+def test_a_retrieval_failure_names_the_rank_and_what_stood_in_its_place(tmp_path: Path) -> None:
+    labels = attribute(make_world(["retrieval"] * 12, tmp_path)[0]).labels
+    assert {label.place.rank for label in labels if label.place} == {7, None}
+    assert labels[0].place is not None
+    assert labels[0].place.displaced_by == "page-3#"
+    assert {label.behind for label in labels} == {None}, "among distractors too the evidence is enough"
+
+
+def test_a_second_fault_behind_the_first_is_told(tmp_path: Path) -> None:
+    tried, _ = make_world(["retrieval"] * 4, tmp_path)
+    among = tried.probes["gold-among-distractors"]
+    failed = [one.model_copy(update={"score": 0.0}) for one in among.outcomes]
+    probes = {**tried.probes, "gold-among-distractors": among.model_copy(update={"outcomes": failed})}
+    labels = attribute(replace(tried, probes=probes)).labels
+    assert {(label.cause, label.behind) for label in labels} == {("retrieval", "grounding")}
+
+
+def test_only_what_is_needed_is_asked(tmp_path: Path) -> None:
+    gaps = ["none", "knowledge", "rash", "distracted", "retrieval", "format"]
+    tried, responder = make_world(gaps, tmp_path)
+    asked = {name: [one.id for one in outcomes.outcomes] for name, outcomes in tried.probes.items()}
+    assert asked == {
+        "gold-evidence": ["case-0003", "case-0004", "case-0005"],
+        "gold-among-distractors": ["case-0004"],
+        "few-shot": ["case-0005"],
     }
-    assert made.gaps == {"knowledge": 0.2, "retrieval": 0.2, "behaviour": 0.4, "unexplained": 0.2}
+    assert responder.asked == 2 * len(gaps) + 5
 
 
-def test_training_is_warranted_when_what_it_can_mend_reaches_the_bar() -> None:
-    made = diagnose(SPEC, CASES, PROMPT, RAG, GOLD, {"prompt": 0.0, "rag": 0.1}, "auto")
-    assert made.reachable == 0.8
-    assert made.train
+def test_a_planted_reference_is_listed_with_what_they_agree_on(tmp_path: Path) -> None:
+    failures = attribute(make_world(["reference", *["none"] * 20], tmp_path)[0])
+    (suspect,) = failures.suspects
+    assert (suspect.id, suspect.answer, suspect.reference) == ("case-0000", "value-0", "planted-0")
+    assert set(suspect.agreeing) >= {"rag", "gold-evidence"}
 
 
-def test_training_is_refused_when_retrieval_is_what_is_missing() -> None:
-    rag = outcomes("rag", dict.fromkeys(["known", "missed", "distracted", "hard", "absent"], 0.0))
-    gold = outcomes("gold-evidence", {"known": 1.0, "missed": 1.0, "distracted": 1.0, "hard": 1.0})
-    made = diagnose(SPEC, CASES, PROMPT, rag, gold, {"prompt": 0.0, "rag": 0.0}, "auto")
-    assert not made.train
-    assert "retrieval come first" in made.reason
+def test_the_order_of_cases_changes_nothing(tried: Tried) -> None:
+    turned = replace(
+        tried,
+        cases=tried.cases[::-1],
+        cheap={
+            rung: one.model_copy(update={"outcomes": one.outcomes[::-1]}) for rung, one in tried.cheap.items()
+        },
+    )
+    one, other = attribute(tried), attribute(turned)
+    assert one.shares == other.shares
+    assert {label.id: label.cause for label in one.labels} == {
+        label.id: label.cause for label in other.labels
+    }
 
 
-def test_no_training_where_a_cheap_rung_is_good_enough() -> None:
-    made = diagnose(SPEC, CASES, PROMPT, RAG, GOLD, {"prompt": 0.0, "rag": 0.85}, "auto")
-    assert not made.train
-    assert made.reason.startswith("rag meets the bar")
+def reviewed(counts: list[Counts]) -> Tried:
+    """A task without documents whose bar is on micro F1."""
+    spec = TaskSpec(title="t", scorer="issue-f1", bars=Bars(score=0.8), margin=0.05, monthly_requests=1)
+    cases = [Case(id=f"{i}", input="x", reference={"cost": []}, cluster=f"{i}") for i, _ in enumerate(counts)]
+    response = Response(text="[]", prompt_tokens=1, completion_tokens=1, latency_ms=1, engine_s=1)
+    rows = []
+    for case, one in zip(cases, counts, strict=True):
+        total = 2 * one.tp + one.fp + one.fn
+        score = 2 * one.tp / total if total else 1.0
+        rows.append(
+            Outcome(**case.model_dump(include={"id", "input", "reference", "answerable", "slice", "cluster"}),
+                    score=score, exact=score == 1, valid=True, counts=one, response=response)
+        )  # fmt: skip
+    prompt = RungOutcomes(
+        task="t", rung="prompt", variant="zero-shot", model_digest="m", adapter_digest=None, outcomes=rows
+    )
+    return Tried(spec=spec, cases=cases, cheap={"prompt": prompt}, how=Resampling(resamples=200))
 
 
-def test_full_mode_trains_regardless() -> None:
-    assert diagnose(SPEC, CASES, PROMPT, RAG, GOLD, {"rag": 0.99}, "full").train
+def test_like_is_compared_with_like() -> None:
+    """90 clean reviews score 1 each, ten with issues score 0: the mean is .9, micro F1 is 0."""
+    clean, missed = Counts(tp=0, fp=0, fn=0), Counts(tp=0, fp=0, fn=2)
+    tried = reviewed([clean] * 90 + [missed] * 10)
+    assert best_cheap(tried) == ("prompt", 0.0, "micro-f1")
+    assert reach_of(tried, attribute(tried)).estimate == 1.0
 
 
-def test_without_documents_the_gap_is_behaviour() -> None:
-    made = diagnose(SPEC, CASES, PROMPT, None, None, {"prompt": 0.0}, "auto")
-    assert made.gaps["behaviour"] == 1.0
-    assert made.best_cheap_rung == "prompt"
+def test_reach_is_in_the_statistic_of_the_bar() -> None:
+    partly, missed = Counts(tp=1, fp=1, fn=0), Counts(tp=0, fp=0, fn=2)
+    tried = reviewed([partly] * 10 + [missed] * 10)
+    failures = attribute(tried)
+    half = failures.model_copy(update={"labels": failures.labels[:10]})
+    assert reach_of(tried, half).estimate == pytest.approx(2 * 10 / (2 * 10 + 20))
+    assert reach_of(tried, failures).estimate == 1.0
+    assert best_cheap(tried)[1] == pytest.approx(0.4)
 
 
-def test_nothing_failing_is_no_gap() -> None:
-    perfect = outcomes("prompt", dict.fromkeys(["known", "missed", "distracted", "hard", "absent"], 1.0))
-    made = diagnose(SPEC, CASES, perfect, None, None, {"prompt": 1.0}, "auto")
-    assert (made.failing, sum(made.gaps.values()), made.train) == (0, 0.0, False)
+def test_knowledge_that_retrieval_misses_is_out_of_trainings_reach(tmp_path: Path) -> None:
+    tried, _ = make_world(["retrieval"] * 15 + ["behaviour"] * 5, tmp_path)
+    assert reach_of(tried, attribute(tried)).estimate == 0.25
+
+
+def test_nothing_failing_is_no_gap(tmp_path: Path) -> None:
+    failures = attribute(make_world(["none"] * 5, tmp_path)[0])
+    assert (failures.failing, sum(failures.gaps.values()), failures.shares) == (0, 0, {})

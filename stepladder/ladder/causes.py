@@ -1,0 +1,164 @@
+"""Why a case fails: one cause from what the cheap rungs and the probes did with it.
+
+A probe is the rung again with one thing changed. Each is asked only while the cause is still open:
+
+1. ``rag`` passes where ``prompt`` fails: **knowledge**.
+2. It answers where it should abstain: **grounding**.
+3. The evidence alone (``gold-evidence``) mends it. Was that evidence among what retrieval gave? Then the
+   other chunks led it astray: **grounding**. Else **retrieval**, and ``gold-among-distractors`` shows
+   whether better retrieval would be enough.
+4. Another form of asking (``constrained`` decoding, ``few-shot``) mends it, with the evidence given:
+   **format**.
+5. Even with the evidence in hand it says what it says without any, and that is no stock answer: it
+   answers against the evidence, **grounding** (the memorised answers of Longpre et al., 2021,
+   "Entity-based knowledge conflicts in question answering").
+6. Nothing mends it: **behaviour** where an adapter does or is expected to, else **capability**.
+
+**reference** comes before all of them: those that could know agree with each other, and not with the
+reference (``stepladder.ladder.suspects``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from stepladder.evaluation.records import Outcome
+from stepladder.knowledge.chunk import covers
+from stepladder.tasks import Case
+
+Cause = Literal["knowledge", "retrieval", "grounding", "format", "behaviour", "capability", "reference"]
+CAUSES: tuple[Cause, ...] = (
+    "knowledge",
+    "retrieval",
+    "grounding",
+    "format",
+    "behaviour",
+    "capability",
+    "reference",
+)
+MEANING: Mapping[Cause, str] = MappingProxyType(
+    {
+        "knowledge": "what is missing is knowledge, which retrieval (rag) supplies",
+        "retrieval": "the right passage is not found: better chunks, or a larger knowledge.top_k",
+        "grounding": "the right passage is there and is not followed: fewer or better passages, a stricter"
+        " prompt, or an adapter trained with distractors",
+        "format": "the content is right and the form wrong: constrained decoding or examples in the prompt",
+        "behaviour": "neither documents nor another form of asking helps, an adapter does or may",
+        "capability": "nothing tried mends it: more training data, a larger base model, or another approach",
+        "reference": "the rungs agree with each other and not with the reference: a person should look at it",
+    }
+)
+
+Probe = Literal["gold-evidence", "gold-among-distractors", "constrained", "few-shot"]
+PROBES: tuple[Probe, ...] = ("gold-evidence", "gold-among-distractors", "constrained", "few-shot")
+FORM_PROBES: tuple[Probe, ...] = ("constrained", "few-shot")
+PASS = 0.999  # least score of a case that counts as passed
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of one case.
+
+    Attributes:
+        case: with its evidence.
+        prompt: what the rung without documents did.
+        rag: what the rung with documents did; None for a task without documents.
+        probes: what the probes did that were asked.
+        possible: the form probes that the rung's variant leaves open.
+        adapters: what the adapter's rungs did; empty before there is one.
+        suspect: the reference is suspect.
+        stubborn: with the evidence it says what it says without, and that is no stock answer.
+        adapter_expected: whether an adapter is expected to help (no pilot: it is).
+    """
+
+    case: Case
+    prompt: Outcome
+    rag: Outcome | None = None
+    probes: Mapping[Probe, Outcome] = field(default_factory=dict)
+    possible: frozenset[Probe] = frozenset(FORM_PROBES)
+    adapters: tuple[Outcome, ...] = ()
+    suspect: bool = False
+    stubborn: bool = False
+    adapter_expected: bool = True
+
+    @property
+    def fails(self) -> bool:
+        """Whether a cheap rung fails it."""
+        return not (passes(self.prompt) and (self.rag is None or passes(self.rag)))
+
+    @property
+    def given(self) -> bool:
+        """Whether any of the evidence stood among the passages that ``rag`` was given."""
+        return self.rag is not None and evidence_in(self.case, self.rag)
+
+
+def passes(outcome: Outcome) -> bool:
+    """Whether a case is wholly right."""
+    return outcome.score >= PASS
+
+
+def evidence_in(case: Case, outcome: Outcome) -> bool:
+    """Whether any of a case's evidence stands among the passages that were given."""
+    return any(covers(wanted, chunk) for wanted in case.evidence for chunk in outcome.retrieved)
+
+
+def next_probe(facts: Facts) -> Probe | None:
+    """The probe to ask next; None where the cause is decided or nothing is left to ask."""
+    rag = facts.rag
+    decided = rag is not None and (passes(rag) or not facts.case.answerable)
+    if not facts.fails or decided:
+        return None
+    if rag is not None and facts.case.evidence:
+        if "gold-evidence" not in facts.probes:
+            return "gold-evidence"
+        if _mended(facts, "gold-evidence"):
+            settled = facts.given or "gold-among-distractors" in facts.probes
+            return None if settled else "gold-among-distractors"
+    return _next_form(facts)
+
+
+def _next_form(facts: Facts) -> Probe | None:
+    if any(_mended(facts, probe) for probe in FORM_PROBES):
+        return None
+    left = (probe for probe in FORM_PROBES if probe in facts.possible and probe not in facts.probes)
+    return next(left, None)
+
+
+def cause_of(facts: Facts) -> Cause | None:
+    """Why the case fails; None where it does not."""
+    if not facts.fails:
+        return None
+    return next(cause for cause, holds in _rules(facts) if holds)
+
+
+def _rules(facts: Facts) -> list[tuple[Cause, bool]]:
+    """The causes in the order in which they are looked for: the first that holds is the case's."""
+    documents = facts.rag is not None
+    adapted = any(passes(outcome) for outcome in facts.adapters)
+    return [
+        ("reference", facts.suspect and not adapted),
+        ("knowledge", facts.rag is not None and passes(facts.rag)),
+        ("grounding", documents and not facts.case.answerable),
+        ("grounding", _mended(facts, "gold-evidence") and facts.given),
+        ("retrieval", _mended(facts, "gold-evidence")),
+        ("format", any(_mended(facts, probe) for probe in FORM_PROBES)),
+        ("grounding", facts.stubborn),
+        ("behaviour", adapted if facts.adapters else facts.adapter_expected),
+        ("capability", True),
+    ]
+
+
+def behind(facts: Facts, cause: Cause | None) -> Cause | None:
+    """What would still fail if the cause were mended: a second fault that the first one hides."""
+    if cause == "retrieval" and "gold-among-distractors" in facts.probes:
+        return None if _mended(facts, "gold-among-distractors") else "grounding"
+    if cause in ("format", "behaviour", "capability") and facts.rag is not None and facts.case.evidence:
+        return None if facts.given else "retrieval"
+    return None
+
+
+def _mended(facts: Facts, probe: Probe) -> bool:
+    return probe in facts.probes and passes(facts.probes[probe])

@@ -1,0 +1,131 @@
+"""What would flip the decision: the nearest margin, bar, volume and engine price that give another one.
+
+Found by applying the rule again with one number changed at a time, outwards in steps and then by halving.
+Fewer resamples than the verdict's are drawn, so a place is told to two digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from stepladder.evaluation.cost import RungCost, monthly_cost
+from stepladder.ladder.evidence import Evidence
+from stepladder.ladder.form import Decision, Factor, Flip
+from stepladder.ladder.verdict import decide
+
+_RESAMPLES = 1000
+_STEPS = 7  # outwards, each twice as far as the one before (for the volume, four times)
+_HALVINGS = 5
+
+
+@dataclass(frozen=True)
+class _Dial:
+    """One number of the rule: its present value, how far a step goes, its limits, and how it is set."""
+
+    present: float
+    step: float
+    low: float
+    high: float
+    turned: Callable[[Evidence, float], Evidence]
+
+
+def flips(evidence: Evidence) -> list[Flip]:
+    """The nearest change of each number, up and down, that gives another decision or rung."""
+    fast = replace(
+        evidence,
+        evaluation=evidence.evaluation.model_copy(
+            update={"resamples": min(_RESAMPLES, evidence.evaluation.resamples)}
+        ),
+    )
+    now = _decided(fast)
+    found = []
+    for factor, dial in _dials(fast).items():
+        for upwards in (False, True):
+            at = _nearest(fast, dial, upwards, now)
+            if at is not None:
+                decision, rung = _decided(dial.turned(fast, at))
+                found.append(
+                    Flip(
+                        factor=factor, present=dial.present, at=_two_digits(at), decision=decision, rung=rung
+                    )
+                )
+    return found
+
+
+def _dials(evidence: Evidence) -> dict[Factor, _Dial]:
+    spec = evidence.spec
+    return {
+        "bar": _Dial(spec.bars.score, 1.1, 0.01, 0.99, _with_bar),
+        "margin": _Dial(spec.margin, 1.5, 0.001, 0.5, _with_margin),
+        "monthly requests": _Dial(spec.monthly_requests, 4.0, 1, 1e10, _with_volume),
+        "engine price": _Dial(1.0, 2.0, 1e-3, 1e3, _with_price),
+    }
+
+
+def _decided(evidence: Evidence) -> tuple[Decision, str | None]:
+    verdict = decide(evidence)
+    return verdict.decision, verdict.rung
+
+
+def _nearest(
+    evidence: Evidence, dial: _Dial, upwards: bool, now: tuple[Decision, str | None]
+) -> float | None:
+    """The nearest value on one side that decides otherwise, or None within the steps and limits."""
+    same, factor = dial.present, dial.step if upwards else 1 / dial.step
+    for _ in range(_STEPS):
+        other = min(max(same * factor, dial.low), dial.high)
+        if other == same:
+            return None
+        if _decided(dial.turned(evidence, other)) != now:
+            return _halved(evidence, dial, same, other, now)
+        same = other
+    return None
+
+
+def _halved(
+    evidence: Evidence, dial: _Dial, same: float, other: float, now: tuple[Decision, str | None]
+) -> float:
+    for _ in range(_HALVINGS):
+        middle = (same * other) ** 0.5
+        if _decided(dial.turned(evidence, middle)) == now:
+            same = middle
+        else:
+            other = middle
+    return other
+
+
+def _with_bar(evidence: Evidence, bar: float) -> Evidence:
+    bars = evidence.spec.bars.model_copy(update={"score": bar})
+    return replace(evidence, spec=evidence.spec.model_copy(update={"bars": bars}))
+
+
+def _with_margin(evidence: Evidence, margin: float) -> Evidence:
+    return replace(evidence, spec=evidence.spec.model_copy(update={"margin": margin}))
+
+
+def _with_volume(evidence: Evidence, requests: float) -> Evidence:
+    costs = {rung: _priced(cost, requests, 1.0) for rung, cost in evidence.costs.items()}
+    return replace(evidence, costs=costs)
+
+
+def _with_price(evidence: Evidence, times: float) -> Evidence:
+    costs = {rung: _priced(cost, cost.monthly_requests, times) for rung, cost in evidence.costs.items()}
+    return replace(evidence, costs=costs)
+
+
+def _priced(cost: RungCost, requests: float, times: float) -> RungCost:
+    """A rung's cost at another volume, with what a request costs multiplied."""
+    changed = cost.model_copy(update={"per_request": times * cost.per_request})
+    month = monthly_cost(changed, requests)
+    return changed.model_copy(
+        update={
+            "monthly_requests": max(1, round(requests)),
+            "per_month": month,
+            "per_1000": 1000 * month / requests,
+        }
+    )
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")

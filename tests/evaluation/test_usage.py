@@ -1,0 +1,53 @@
+"""What a rung needs is what was measured when it was asked, whatever came from the cache."""
+
+from __future__ import annotations
+
+import pytest
+
+from stepladder.errors import StepladderError
+from stepladder.evaluation.records import Outcome, Response, RungOutcomes
+from stepladder.evaluation.usage import usage_of
+
+
+def rung(responses: list[Response]) -> RungOutcomes:
+    rows = [
+        Outcome(id=f"{i}", input="x", reference="y", answerable=True, slice="all", cluster="c", score=1.0,
+                exact=True, valid=True, response=one)
+        for i, one in enumerate(responses)
+    ]  # fmt: skip
+    return RungOutcomes(
+        task="t", rung="rag", variant="zero-shot", model_digest="m", adapter_digest=None, outcomes=rows
+    )
+
+
+def response(engine_s: float, in_flight: int | None, hardware: str | None = "a machine") -> Response:
+    return Response(
+        text="x", prompt_tokens=90, completion_tokens=10, latency_ms=1000 * engine_s, engine_s=engine_s,
+        in_flight=in_flight, hardware=hardware,
+    )  # fmt: skip
+
+
+def test_means_and_the_rate() -> None:
+    usage = usage_of(rung([response(0.1, 32), response(0.3, 32)]))
+    assert (usage.prompt_tokens, usage.completion_tokens) == (90, 10)
+    assert usage.engine_s == pytest.approx(0.2)
+    assert usage.tokens_per_s == pytest.approx(500)
+    assert (usage.hardware, usage.in_flight, usage.measured) == (["a machine"], 32, 2)
+    assert usage.latency_p50_ms == pytest.approx(200)
+
+
+def test_a_few_asked_later_do_not_make_the_engine_look_slow() -> None:
+    usage = usage_of(rung([response(0.1, 32)] * 9 + [response(3.0, 1)]))
+    assert usage.engine_s == pytest.approx(0.1)
+    assert usage.measured == 9
+
+
+def test_responses_of_before_circumstances_were_noted_still_count() -> None:
+    usage = usage_of(rung([response(0.1, None, None)] * 3))
+    assert usage.engine_s == pytest.approx(0.1)
+    assert "hardware that was not noted" in usage.circumstances()
+
+
+def test_no_outcomes_are_refused() -> None:
+    with pytest.raises(StepladderError, match="has no outcomes"):
+        usage_of(rung([]))

@@ -1,0 +1,182 @@
+"""A made-up assistant whose failures are known by construction, answering through the real code path.
+
+Case ``i`` asks for the value of key ``i``, which page ``i`` states. What the model says depends on the case's
+gap, on whether the evidence stands in the prompt, alone or among others, and on whether examples are shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from stepladder.evaluation.records import Response, RungOutcomes
+from stepladder.evaluation.statistics import Resampling
+from stepladder.knowledge.chunk import Chunk
+from stepladder.knowledge.index import Retrieved
+from stepladder.ladder.attribution import Tried
+from stepladder.prompting.compose import Plan, Request
+from stepladder.stages.answering import Assistant, Contexts
+from stepladder.stages.probes import ask_probes, find_places
+from stepladder.tasks import Bars, Case, Example, Task, TaskSpec
+
+SPEC = TaskSpec(
+    title="Values of keys",
+    scorer="exact",
+    bars=Bars(score=0.8),
+    margin=0.05,
+    monthly_requests=1000,
+    abstention="I do not know",
+)
+TOP_K = 3
+DEPTH = 10
+GAPS = ("none", "knowledge", "retrieval", "distracted", "rash", "memory", "format", "behaviour", "capability",
+        "reference")  # fmt: skip
+CAUSE = {
+    "none": None,
+    "distracted": "grounding",  # led astray by other chunks
+    "rash": "grounding",  # answers where it should abstain
+    "memory": "grounding",  # answers against the evidence
+}
+SHOTS = [
+    Example.model_validate({"prompt": f"What is the value of shown {i}?", "completion": f"shown-{i}"})
+    for i in range(2)
+]
+
+
+def chance(*parts: object) -> float:
+    """A number in [0, 1) that depends on the parts alone."""
+    return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:8], 16) / 2**32
+
+
+def page(number: int) -> Chunk:
+    text = f"The value of key {number} is value-{number}."
+    return Chunk(id=f"page-{number}#", page=f"page-{number}", heading=(), text=text)
+
+
+class MadeUpRetriever:
+    """Evidence first, or seventh (even cases) or nowhere (odd ones) where the gap is retrieval."""
+
+    def __init__(self, gaps: Sequence[str]) -> None:
+        self._gaps = gaps
+        self.asked: list[str] = []
+
+    def retrieve_many(self, questions: Sequence[str], limit: int | None = None) -> list[list[Retrieved]]:
+        self.asked += questions
+        return [self._ranked(key_of(question))[: limit or TOP_K] for question in questions]
+
+    def _ranked(self, number: int) -> list[Retrieved]:
+        total = len(self._gaps)
+        others = [page((number + step) % total) for step in range(1, DEPTH + 1)]
+        place = {"retrieval": 6 if number % 2 == 0 else None, "rash": None}.get(self._gaps[number], 0)
+        ranked = others if place is None else [*others[:place], page(number), *others[place:]]
+        return [Retrieved(chunk=chunk, score=1.0) for chunk in ranked]
+
+    def chunks_for(self, evidence: Sequence[str]) -> list[Chunk]:
+        return [page(int(wanted.removeprefix("page-"))) for wanted in evidence]
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+
+def key_of(text: str) -> int:
+    return int(re.findall(r"key (\d+)", text)[-1])
+
+
+@dataclass
+class MadeUpResponder:
+    """Answers by gap; with ``noise``, now and then otherwise. Counts what it is asked."""
+
+    gaps: Sequence[str]
+    noise: float = 0.0
+    tuned: bool = False
+    model_digest: str = "m"
+    adapter_digest: str | None = None
+    asked: int = 0
+
+    def respond(self, requests: Sequence[Request], _progress: Any = None) -> list[Response]:
+        self.asked += len(requests)
+        return [
+            Response(
+                text=self._say(request), prompt_tokens=9, completion_tokens=3, latency_ms=1, engine_s=0.1
+            )
+            for request in requests
+        ]
+
+    def _say(self, request: Request) -> str:
+        asked = request.messages[-1]["content"]
+        question = asked.rsplit("Question:", 1)[-1]
+        number = key_of(question)
+        truth, junk = f"value-{number}", f"junk-{chance(number, self.tuned, request.messages):.6f}"
+        sees = truth in asked
+        right = self._right(self.gaps[number], sees, asked.count("The value of"), len(request.messages) > 2)
+        if chance("noise", number, self.tuned, request.messages) < self.noise:
+            right = not right
+        if not right and self.gaps[number] == "memory":
+            return f"memory-{number}"
+        if not right and self.gaps[number] == "format" and sees:
+            return f"The answer is {truth}, I think."
+        return truth if right else junk
+
+    def _right(self, gap: str, sees: bool, passages: int, shown: bool) -> bool:
+        return {
+            "none": True,
+            "knowledge": sees,
+            "retrieval": sees,
+            "reference": sees,
+            "distracted": sees and passages == 1,
+            "rash": False,
+            "memory": False,
+            "format": sees and shown,
+            "behaviour": self.tuned,
+            "capability": False,
+        }[gap]
+
+
+def make_world(
+    gaps: Sequence[str], folder: Path, noise: float = 0.0, cluster: int = 1
+) -> tuple[Tried, MadeUpResponder]:
+    """Cheap rungs and probes over one case a gap, asked through the real code.
+
+    Args:
+        gaps: of each case.
+        folder: any; nothing is written.
+        noise: how often an answer is turned round.
+        cluster: cases in a cluster.
+    """
+    cases = [
+        Case(
+            id=f"case-{number:04d}",
+            input=f"What is the value of key {number}?",
+            reference={"reference": f"planted-{number}", "rash": SPEC.abstention}.get(gap, f"value-{number}"),
+            answerable=gap != "rash",
+            evidence=[] if gap == "rash" else [f"page-{number}"],
+            cluster=f"cluster-{number // cluster}",
+        )
+        for number, gap in enumerate(gaps)
+    ]
+    responder = MadeUpResponder(gaps, noise)
+    task = Task(folder, SPEC, "Answer with the value only.")
+    assistant = Assistant(task, Contexts(MadeUpRetriever(gaps)), responder)  # type: ignore[arg-type]
+    plans = {rung: Plan(rung=rung, context_tokens=1000) for rung in ("prompt", "rag")}
+    cheap = {rung: assistant.answer(plan, cases) for rung, plan in plans.items()}
+    probes = ask_probes(assistant, plans["rag"], cheap, cases, [], SHOTS)
+    places = find_places(assistant, cheap["rag"], cases, DEPTH)
+    how = Resampling(resamples=200)
+    tried = Tried(spec=SPEC, cases=cases, cheap=cheap, probes=probes, places=places, how=how)
+    return tried, responder
+
+
+def with_adapters(tried: Tried, gaps: Sequence[str], folder: Path, noise: float = 0.0) -> Tried:
+    """The same with the answers of an adapter."""
+    task = Task(folder, SPEC, "Answer.")
+    responder = MadeUpResponder(gaps, noise, tuned=True, adapter_digest="a")
+    assistant = Assistant(task, Contexts(MadeUpRetriever(gaps)), responder)  # type: ignore[arg-type]
+    adapters: dict[str, RungOutcomes] = {
+        rung: assistant.answer(Plan(rung=rung, context_tokens=1000), tried.cases)
+        for rung in ("lora", "lora+rag")
+    }
+    return replace(tried, adapters=adapters)

@@ -1,0 +1,197 @@
+"""The stage writes the diagnosis and, apart from it, the decision; costs come from what stages recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stepladder.data.dedupe import Dropped
+from stepladder.data.prepare import PrepareReport
+from stepladder.evaluation.variants import Choice
+from stepladder.files import read_json, write_json, write_jsonl
+from stepladder.knowledge.upkeep import Upkeep
+from stepladder.ladder.attribution import Tried
+from stepladder.ladder.diagnose import Diagnosis
+from stepladder.prompting.compose import Plan
+from stepladder.settings import Settings, load_settings
+from stepladder.stages import diagnose as stage
+from stepladder.stages.costs import weigh_costs
+from stepladder.stages.diagnose import failures_with_adapter
+from stepladder.stages.evaluate import PLACES
+from stepladder.stages.index import UPKEEP
+from stepladder.stages.records import TrainingRecord
+from stepladder.stages.workspace import Workspace, load, save, save_outcomes
+from stepladder.tasks import Example
+from stepladder.tuning.curve import Prediction
+from stepladder.tuning.estimate import Estimate
+from stepladder.tuning.forgetting import Forgetting
+from stepladder.tuning.train import TrainingResult
+from tests.ladder.world import SPEC, make_world, with_adapters
+
+PARAMETERS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+GAPS = ["none", "knowledge", "behaviour", "behaviour", "capability", "reference", "format", "retrieval"] * 5
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A project whose evaluate stage has run on a made-up world."""
+    settings = Settings.model_validate(
+        {**PARAMETERS, "tasks": ["keys"], "hardware": "cpu", "evaluation": {"resamples": 200}}
+    )
+    workspace = Workspace(tmp_path, settings)
+    folder = tmp_path / "tasks" / "keys"
+    (folder / "knowledge").mkdir(parents=True)
+    write_json(folder / "task.yaml", SPEC.model_dump(mode="json"))
+    (folder / "prompt.md").write_text("Answer.")
+    tried, _ = make_world(GAPS, tmp_path)
+    examples = [
+        Example.model_validate({"id": f"e{i}", "prompt": f"What is {i}?", "completion": f"v{i}"})
+        for i in range(1200)
+    ]
+    for name in ("cases", "examples"):
+        write_jsonl(
+            folder / f"{name}.jsonl",
+            [row.model_dump(mode="json") for row in {"cases": tried.cases, "examples": examples}[name]],
+        )
+    _write_prepared(workspace.prepared("keys"), tried, examples)
+    _write_base(workspace.base("keys"), tried)
+    return workspace
+
+
+def _write_prepared(folder: Path, tried: Tried, examples: list[Example]) -> None:
+    rows = {"cases": tried.cases, "dev": examples[:8], "few_shot": examples[8:12], "train": examples[8:]}
+    for name, some in rows.items():
+        write_jsonl(folder / f"{name}.jsonl", [row.model_dump(mode="json") for row in some])
+    gone = Dropped(id="e9999", kept="e9", kind="exact", similarity=1, conflict=True)
+    report = PrepareReport(
+        task="keys", seed=0, near_duplicate=0.9, counts={"examples_given": 1201, "dropped": 1}, slices={},
+        dropped=[gone], set_aside=[], digests={},
+    )  # fmt: skip
+    save(folder / "report.json", report)
+
+
+def _write_base(folder: Path, tried: Tried) -> None:
+    for outcomes in tried.without_adapter.values():
+        save_outcomes(folder, outcomes)
+    save(folder / PLACES, tried.places)
+    for rung in ("prompt", "rag"):
+        plan = Plan(rung=rung, context_tokens=300)
+        scores, lengths = {"zero-shot": 0.3, "few-shot": 0.2}, {"zero-shot": 40.0, "few-shot": 90.0}
+        save(
+            folder / f"{rung}.plan.json",
+            Choice(plan=plan, dev_scores=scores, dev_prompt_tokens=lengths, dev_rows=8),
+        )
+
+
+def with_climb(workspace: Workspace, **climb: Any) -> Workspace:
+    settings = workspace.settings
+    changed = settings.climb.model_copy(update=climb)
+    return replace(workspace, settings=settings.model_copy(update={"climb": changed}))
+
+
+def diagnosed(workspace: Workspace) -> Diagnosis:
+    stage.run(workspace, "keys")
+    return load(Diagnosis, workspace.diagnosis("keys"))
+
+
+def test_the_diagnosis_says_where_the_gap_is_and_what_training_would_take(workspace: Workspace) -> None:
+    found = diagnosed(workspace)
+    assert found.gaps["behaviour"] == pytest.approx(15 / 35, abs=1e-3)
+    assert found.gaps["reference"] == found.gaps["format"] == pytest.approx(5 / 35, abs=1e-3)
+    assert len(found.failures.suspects) == 5
+    assert (found.quality.given, found.quality.duplicates, found.quality.disputed) == (1201, 1, 1)
+    assert 1192 * 40 < found.estimate.tokens <= 1192 * 50, "zero-shot prompts and answers"
+    assert found.warrant.train
+    assert read_json(workspace.decision("keys")) == {"train": True}
+
+
+def test_where_the_budget_does_not_allow_it_the_reason_is_written(workspace: Workspace) -> None:
+    found = diagnosed(with_climb(workspace, training_hours=0.001))
+    assert not found.warrant.train
+    decision = read_json(workspace.decision("keys"))
+    assert decision["train"] is False
+    assert "climb.training_hours" in decision["reason"]
+    assert diagnosed(with_climb(workspace, training_hours=0.001, mode="full")).warrant.train
+
+
+def test_a_pilot_that_shows_no_hope_stops_training_and_calls_it_capability(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def pilot(_workspace: object, _task: object, _rows: object, tokens: int, target: int) -> Prediction:
+        asked.append((tokens, target))
+        return Prediction(tokens=target, score=0.1, low=0.0, high=0.25, confidence=0.95, points=[])
+
+    monkeypatch.setattr("stepladder.stages.pilot.run_pilot", pilot)
+    assert diagnosed(workspace).warrant.train
+    assert asked == [], "none on a CPU unless asked for"
+    found = diagnosed(with_climb(workspace, pilot_tokens=5000))
+    assert asked == [(5000, found.estimate.tokens)]
+    assert not found.warrant.train
+    assert "a pilot predicts a dev score of 0.10" in found.warrant.reason
+    assert (found.gaps["behaviour"], found.gaps["capability"]) == (0, pytest.approx(15 / 35, abs=1e-3))
+    diagnosed(with_climb(workspace, pilot_tokens=5000, training_dollars=0))
+    assert len(asked) == 1, "nothing is trained to learn what is decided already"
+
+
+def test_the_adapter_tells_behaviour_from_capability(workspace: Workspace, tmp_path: Path) -> None:
+    before = diagnosed(workspace).failures
+    assert failures_with_adapter(workspace, "keys") == before
+    tuned = with_adapters(stage.tried_without_adapter(
+        workspace, workspace.task("keys"), stage.load_prepared(workspace.prepared("keys"))
+    ), GAPS, tmp_path)  # fmt: skip
+    for outcomes in tuned.adapters.values():
+        save_outcomes(workspace.tuned_outcomes("keys"), outcomes)
+    after = failures_with_adapter(workspace, "keys")
+    assert after.adapter_known
+    assert (after.gaps["behaviour"], after.gaps["capability"]) == (
+        pytest.approx(10 / 35, abs=1e-3),
+        pytest.approx(5 / 35, abs=1e-3),
+    )
+
+
+def test_costs_are_of_a_full_rebuild_and_of_what_training_took(workspace: Workspace) -> None:
+    save(
+        workspace.index("keys") / UPKEEP,
+        Upkeep(chunks=3600, chunks_per_s=1, index_s=0, hardware="2 cores"),
+    )
+    tokens = {"tokens": 1000, "tokens_per_s": 10.0}
+    record = TrainingRecord(
+        adapter_digest="a",
+        base_digest="b",
+        estimate=Estimate(**tokens, seconds=100, cost=0.1),
+        result=TrainingResult(
+            rows=1, **tokens, steps=1, seconds=150, losses=[1.0], final_loss=1.0, resumed_from=None
+        ),
+        forgetting=Forgetting(before=1, after=1, relative_rise=0, items=1),
+        dropped={},
+    )
+    save(workspace.tuned("keys") / "training.json", record)
+    tried = stage.tried_without_adapter(
+        workspace, workspace.task("keys"), stage.load_prepared(workspace.prepared("keys"))
+    )
+    lora = tried.cheap["rag"].model_copy(update={"rung": "lora+rag"})
+    costs = weigh_costs(workspace, "keys", {**tried.cheap, "lora+rag": lora})
+    hour = workspace.settings.cost.engine_per_hour
+    assert costs.rungs["prompt"].fixed_per_month == 0
+    assert costs.rungs["rag"].fixed_per_month == pytest.approx(hour)
+    assert costs.rungs["lora+rag"].fixed_per_month > hour
+    assert costs.rungs["rag"].usage is not None
+    assert costs.rungs["rag"].usage.prompt_tokens == 9
+    assert [(pair.a, pair.b) for pair in costs.break_even] == [
+        ("prompt", "rag"), ("prompt", "lora+rag"), ("rag", "lora+rag")
+    ]  # fmt: skip
+    assert costs.training is not None
+    assert costs.training.seconds_ratio == 1.5
+
+
+def test_parameters_of_the_pilot_follow_the_hardware() -> None:
+    settings = load_settings(Path(__file__).parents[2] / "params.yaml")
+    assert settings.model_copy(update={"hardware": "cpu"}).pilot_tokens == 0
+    gpu = settings.model_copy(update={"hardware": "gpu"})
+    assert gpu.pilot_tokens == gpu.size.train_tokens // 10
