@@ -16,6 +16,7 @@ from serving import chat, feedback, health
 from serving.errors import ApiError
 from serving.gateway import Gateway
 from serving.guard import Guard
+from serving.openapi import complete_openapi
 from serving.router import Router
 from serving.settings import ServingSettings
 
@@ -51,12 +52,12 @@ def create_app(settings: ServingSettings, router: Router, exporter: SpanExporter
         lifespan=lifespan,
         docs_url=None,  # their pages load scripts from a CDN
         redoc_url=None,
-        dependencies=[],
     )
     for routes in (chat.routes, feedback.routes, health.routes):
         app.include_router(routes)
     if settings.page:
         _add_page(app)
+    complete_openapi(app)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)

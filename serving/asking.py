@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.errors import ApiError
+from serving.inline import without_sources
 from serving.router import Serving
 from serving.settings import Limits
-from serving.wire import ChatRequest, Source
+from serving.wire import ChatMessage, ChatRequest, Source
 from stepladder.evaluation.respond import engine_body
 from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.index import Retrieved
@@ -51,8 +52,12 @@ def conversation(chat: ChatRequest, limits: Limits) -> Conversation:
         raise ApiError(
             400, "no_question", "the last message must be the user's and hold text", param="messages"
         )
-    history = tuple(Message.model_validate({"role": turn.role, "content": turn.text}) for turn in turns[:-1])
-    return Conversation(turns[-1].text, history, tuple(_ignored(chat)))
+    return Conversation(turns[-1].text, tuple(map(_earlier, turns[:-1])), tuple(_ignored(chat)))
+
+
+def _earlier(turn: ChatMessage) -> Message:
+    text = without_sources(turn.text) if turn.role == "assistant" else turn.text
+    return Message.model_validate({"role": turn.role, "content": text or turn.text})
 
 
 def _ignored(chat: ChatRequest) -> list[str]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from serving.asking import engine_request
 from serving.errors import ApiError
 from serving.gateway import Gateway
+from serving.inline import inlined
 from serving.interaction import Answer, Asked
 from serving.recording import recorded
 from serving.tracing import trace_id
-from serving.wire import Source
 from stepladder.evaluation.score import abstains
 
 if TYPE_CHECKING:
@@ -99,12 +99,6 @@ def _take(answer: Answer, said: Mapping[str, Any]) -> str:
     text = (choices[0].get("message") or choices[0].get("delta") or {}).get("content") or ""
     answer.text += text
     return str(text)
-
-
-def inlined(sources: list[Source]) -> str:
-    """Sources as the end of an answer's text."""
-    named = dict.fromkeys(source.heading or source.page for source in sources)
-    return "\n\nSources:\n" + "\n".join(f"[{number}] {name}" for number, name in enumerate(named, 1))
 
 
 @contextmanager

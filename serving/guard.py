@@ -55,6 +55,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         reply = _Reply(send, scope["app"].state.gateway.settings.limits.send_timeout_s)
+        scope.setdefault("state", {})
         started = time.monotonic()
         try:
             await self._pass(scope, receive, reply)

@@ -40,10 +40,14 @@ class StubEngine:
         app = web.Application(client_max_size=10_000_000)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_get("/seen", self._tell_seen)
         return app
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "stub", "object": "model"}]})
+
+    async def _tell_seen(self, _: web.Request) -> web.Response:
+        return web.json_response(self.seen[-64:])
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -101,7 +105,7 @@ def _event(value: dict[str, Any]) -> bytes:
 
 
 async def _started(engine: StubEngine, port: int) -> web.AppRunner:
-    runner = web.AppRunner(engine.app(), handler_cancellation=True, access_log=None)
+    runner = web.AppRunner(engine.app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()

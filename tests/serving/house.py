@@ -120,7 +120,7 @@ def read_records(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
     return [event for event in found if kind in (None, event["kind"])]
 
 
-def wait_until(true: Callable[[], bool], timeout_s: float = 10) -> None:
+def wait_until(true: Callable[[], bool], timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -132,7 +132,9 @@ def answering(house: House, **options: Any) -> Iterator[Gate]:
     """Run the gateway in a thread, on a socket that is bound before the thread starts."""
     app = create_app(house.settings, house.router, **options)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    )
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:

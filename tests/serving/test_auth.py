@@ -96,9 +96,9 @@ def test_a_key_that_is_not_there_cannot_be_revoked(tmp_path: Path) -> None:
         ("/metrics", {"admin"}),
         ("/openapi.json", {"chat", "feedback", "admin"}),
         ("/nowhere", {"chat", "feedback", "admin"}),
-        ("/healthz", {None, "chat", "feedback", "admin"}),
-        ("/readyz", {None, "chat", "feedback", "admin"}),
-        ("/", {None, "chat", "feedback", "admin"}),
+        ("/healthz", {None, "wrong", "chat", "feedback", "admin"}),
+        ("/readyz", {None, "wrong", "chat", "feedback", "admin"}),
+        ("/", {None, "wrong", "chat", "feedback", "admin"}),
     ],
 )
 def test_each_path_is_for_its_scopes(gate: Gate, path: str, granted: set[str | None]) -> None:

@@ -39,8 +39,8 @@ def begin(gate: Gate, **more: object) -> socket.socket:
     host, port = gate.url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)))
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gate.house.keys['chat']}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {gate.house.keys['chat']}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     connection.sendall(head.encode() + body)
     return connection
