@@ -2,7 +2,8 @@
 
 The engine is a stub of constant latency. Client, gateway and stub are three processes on one machine, so
 on few cores they take from each other; rounds of both ways alternate. Concurrency is a closed loop: each
-of so many clients asks again as soon as it has its answer. The overhead is the difference of the medians.
+of so many clients asks again as soon as it has its answer. The overhead is the difference of the medians; the
+processor time is the gateway's own a request, which a busy machine hardly changes.
 
     python bench/gateway.py [--chunks 20000] [--latency-ms 500] [--rounds 3] [--json]
 """
@@ -19,11 +20,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import numpy as np
+import psutil
 
 CONCURRENCY = (1, 32)
 GOAL_MS = {"plain": 5.0, "docs": 25.0}
@@ -39,8 +42,8 @@ def main() -> None:
         say = (lambda _: None) if options.json else print
         say(f"building an index of {options.chunks} chunks")
         _build(Path(scratch), options.chunks)
-        with _gateway(Path(scratch), engine) as (url, key):
-            results = asyncio.run(_measure(url, key, engine, options.rounds))
+        with _gateway(Path(scratch), engine) as gateway:
+            results = asyncio.run(_measure(gateway, engine, options.rounds))
     if options.json:
         print(json.dumps({"latency_ms": options.latency_ms, "chunks": options.chunks, "results": results}))
         return
@@ -49,36 +52,57 @@ def main() -> None:
         print(
             f"{one['task']:<6} concurrency {one['concurrency']:>2}   direct {one['direct_p50_ms']:>7.1f}"
             f"   gateway {one['gateway_p50_ms']:>7.1f}   overhead {one['overhead_ms']:>6.1f}"
-            f"   (goal {one['goal_ms']:.0f})   ratio {one['ratio']:.3f}   p99 {one['gateway_p99_ms']:>7.1f}"
+            f"   (goal {one['goal_ms']:.0f})   ratio {one['ratio']:.3f}"
+            f"   p99 {one['gateway_p99_ms']:>7.1f}   processor {one['cpu_ms']:>5.1f} a request"
         )
 
 
-async def _measure(url: str, key: str, engine: str, rounds: int) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Gateway:
+    url: str
+    key: str
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+
+async def _measure(gateway: _Gateway, engine: str, rounds: int) -> list[dict[str, Any]]:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         return [
-            await _compare(session, url, key, engine, task, concurrency, rounds)
+            await _compare(session, gateway, engine, task, concurrency, rounds)
             for task in GOAL_MS
             for concurrency in CONCURRENCY
         ]
 
 
 async def _compare(
-    session: aiohttp.ClientSession, url: str, key: str, engine: str, task: str, concurrency: int, rounds: int
+    session: aiohttp.ClientSession,
+    gateway: _Gateway,
+    engine: str,
+    task: str,
+    concurrency: int,
+    rounds: int,
 ) -> dict[str, Any]:
-    gate = f"{url}/v1/chat/completions"
-    headers = {"Authorization": f"Bearer {key}"}
+    gate = f"{gateway.url}/v1/chat/completions"
+    headers = {"Authorization": f"Bearer {gateway.key}"}
+    cpu_s = 0.0
     times: dict[str, list[float]] = {"direct": [], "gateway": []}
     each = 6 if concurrency > 1 else 20
     for number in range(rounds + 1):  # the first warms up
         asked = [_question(task, f"{number} {client}") for client in range(each * concurrency)]
+        before = gateway.cpu_s()
         through = await _closed_loop(session, gate, headers, asked, concurrency)
+        spent = gateway.cpu_s() - before
         async with session.get(f"{engine.removesuffix('/v1')}/seen") as seen:
             bodies = await seen.json()
         direct = await _closed_loop(
             session, f"{engine}/chat/completions", {}, (bodies * len(asked))[: len(asked)], concurrency
         )
         if number:
+            cpu_s += spent
             times["gateway"] += through
             times["direct"] += direct
     middle = {name: float(np.percentile(values, 50)) for name, values in times.items()}
@@ -90,6 +114,7 @@ async def _compare(
         "gateway_p50_ms": round(middle["gateway"], 2),
         "gateway_p99_ms": round(float(np.percentile(times["gateway"], 99)), 2),
         "overhead_ms": round(middle["gateway"] - middle["direct"], 2),
+        "cpu_ms": round(1000 * cpu_s / len(times["gateway"]), 2),
         "ratio": round(middle["gateway"] / middle["direct"], 3),
         "goal_ms": GOAL_MS[task],
     }
@@ -132,13 +157,13 @@ def _stub(latency_ms: float) -> Iterator[str]:
 
 
 @contextmanager
-def _gateway(scratch: Path, engine: str) -> Iterator[tuple[str, str]]:
+def _gateway(scratch: Path, engine: str) -> Iterator[_Gateway]:
     command = [sys.executable, __file__, "--serve", str(scratch), "--engine", engine]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
             url, key = process.stdout.readline().split()
-            yield url, key
+            yield _Gateway(url, key, psutil.Process(process.pid))
         finally:
             process.kill()
 

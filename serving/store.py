@@ -149,9 +149,8 @@ class Store:
 
     def _work(self) -> None:
         while True:
-            batch = [self._queue.get()]
-            while len(batch) < _MOST_IN_BATCH and not self._queue.empty():
-                batch.append(self._queue.get())
+            self._sweep()
+            batch = self._next_batch()
             events = [one for one in batch if isinstance(one, Event)]
             self._keep(events)
             for one in batch:
@@ -159,7 +158,16 @@ class Store:
                     self._answer(one)
             if None in batch:
                 return
-            self._sweep()
+
+    def _next_batch(self) -> list[Event | _Call | None]:
+        """What has gathered, waited for; nothing when it is time to sweep."""
+        try:
+            batch = [self._queue.get(timeout=_SWEEP_EVERY_S)]
+        except queue.Empty:
+            return []
+        while len(batch) < _MOST_IN_BATCH and not self._queue.empty():
+            batch.append(self._queue.get())
+        return batch
 
     def _keep(self, events: list[Event]) -> None:
         """Commit, again and again until it succeeds: a full disk loses nothing while memory lasts."""

@@ -1,6 +1,7 @@
 // The chat page: asks /v1/models for tasks, streams /v1/chat/completions, posts /v1/feedback.
 
 const KEY = "stepladder.key";
+const INLINE = "\n\nSources:\n[1] "; // how a text begins that only repeats the sources
 const part = (id) => document.getElementById(id);
 const conversation = []; // earlier turns, as they are sent again
 let tasks = [];
@@ -29,7 +30,7 @@ async function open() {
     return;
   }
   part("key-form").hidden = true;
-  part("forget").hidden = part("ask").hidden = false;
+  part("choices").hidden = part("ask").hidden = false;
   part("task").replaceChildren(...tasks.map((task) => new Option(`${task.title} (${task.id})`, task.id)));
   part("task").disabled = part("fresh").disabled = tasks.length === 0;
   say(tasks.length ? "" : "No task has a champion yet: promote a release, then load this page again.");
@@ -40,7 +41,7 @@ async function open() {
 function close(message) {
   sessionStorage.removeItem(KEY);
   part("key-form").hidden = false;
-  part("forget").hidden = part("ask").hidden = part("empty").hidden = true;
+  part("choices").hidden = part("ask").hidden = part("empty").hidden = true;
   part("task").disabled = part("fresh").disabled = true;
   say(message);
   part("key").focus();
@@ -91,7 +92,8 @@ async function ask(question) {
     const answer = await post("/v1/chat/completions", body, running.signal);
     for await (const event of events(answer.body)) {
       if (event.error) throw new Error(event.error.message);
-      text.textContent += event.choices[0]?.delta.content ?? "";
+      const said = event.choices[0]?.delta.content ?? "";
+      if (!said.startsWith(INLINE)) text.textContent += said; // the sources stand below the answer
       if (event.stepladder) describe(article, event.stepladder);
     }
     conversation.push({ role: "assistant", content: text.textContent });
@@ -142,8 +144,8 @@ function describe(article, told) {
   article.querySelector(".abstained").hidden = told.abstained !== true;
   const box = article.querySelector(".sources");
   box.hidden = told.sources.length === 0;
-  box.querySelector("summary").textContent =
-    told.sources.length === 1 ? "1 source" : `${told.sources.length} sources`;
+  const many = told.sources.length === 1 ? "1 source" : `${told.sources.length} sources`;
+  box.querySelector("summary").textContent = told.abstained ? `${many} read, none holds the answer` : many;
   box.querySelector("ol").replaceChildren(...told.sources.map(sourceItem));
 }
 
@@ -163,7 +165,7 @@ function offerFeedback(article) {
   const unfold = (open) => {
     form.hidden = !open;
     const corrected = form.querySelector("textarea");
-    corrected.value ||= article.querySelector(".text").textContent.split("\n\nSources:\n[1] ")[0];
+    corrected.value ||= article.querySelector(".text").textContent;
     correct.setAttribute("aria-expanded", String(open));
     (open ? corrected : correct).focus();
   };

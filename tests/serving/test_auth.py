@@ -129,6 +129,7 @@ def test_the_log_at_info_holds_no_key_prompt_answer_or_document(
         with gate.http("sl-SECRETKEY") as client:
             client.get("/v1/models")
 
-    assert "POST /v1/chat/completions 200" in caplog.text
+    ours = "\n".join(record.getMessage() for record in caplog.records if record.name != "httpx")
+    assert "POST /v1/chat/completions 200" in ours
     for secret in ("SECRET", "octal", *gate.house.keys.values()):
-        assert secret not in caplog.text
+        assert secret not in ours

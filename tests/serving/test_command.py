@@ -44,8 +44,13 @@ def test_an_unknown_scope_names_the_known(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "what"),
-    [("portt: 1", "portt"), ("port: x", "port"), ("redact: [{name: a, pattern: '('}]", "regular"), ("a: [", "YAML")],
-)  # fmt: skip
+    [
+        ("portt: 1", "portt"),
+        ("port: x", "port"),
+        ("redact: [{name: a, pattern: '('}]", "regular"),
+        ("a: [", "YAML"),
+    ],
+)
 def test_settings_that_are_wrong_are_explained(tmp_path: Path, text: str, what: str) -> None:
     (tmp_path / "serving.yaml").write_text(text)
     with pytest.raises(StepladderError, match=what):

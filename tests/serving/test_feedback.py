@@ -48,7 +48,7 @@ def test_a_correction_becomes_a_redacted_example(gate: Gate) -> None:
 
     row = rows(gate)[0]
     assert answer.json()["row"] == f"docs/examples/{row.id}.jsonl"
-    assert row.input == "Mail [email] what is the default of state?"
+    assert row.input == "Mail [email]: what is the default of state?"
     assert (row.output, row.answerable) == ("enabled, says [email]", True)
     assert not [path for path in gate.house.settings.inbox.rglob("*") if path.name.startswith(".")]
 
@@ -101,7 +101,7 @@ def test_feedback_that_cannot_be_kept_is_refused(gate: Gate, told: dict, status:
 def test_what_was_answered_is_recorded_with_its_chunks_and_times(gate: Gate) -> None:
     ask(gate)
     asked, answered = gate.records()
-    assert asked["messages"] == [{"role": "user", "content": "Mail [email] what is the default of state?"}]
+    assert asked["messages"] == [{"role": "user", "content": "Mail [email]: what is the default of state?"}]
     assert (asked["version"], len(asked["trace"])) == ("1", 32)
     assert answered["outcome"] == "answered"
     assert answered["chunks"][0][0] == "ufw#options/state"

@@ -69,12 +69,13 @@ def ask(page: Any, question: str) -> Any:
 def test_a_person_asks_and_sees_the_sources(page: Any, gate: Gate) -> None:
     enter(page, gate, "admin")
     answer = ask(page, "What is the default of state of ufw?")
-    assert "The default is enabled." in answer.locator(".text").inner_text()
+    assert answer.locator(".text").inner_text() == "The default is enabled."
     answer.get_by_text("3 sources").click()
     assert answer.locator(".sources li").first.inner_text().startswith("ufw > Options > state (ufw, score ")
 
     unknown = ask(page, "What is the weather?")
     assert unknown.get_by_text("The documents do not hold the answer.").is_visible()
+    assert unknown.get_by_text("3 sources read, none holds the answer").is_visible()
 
 
 def test_a_person_gives_a_thumb_and_a_correction(page: Any, gate: Gate) -> None:
