@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -146,13 +147,41 @@ def newest(task: str, scratch: Path) -> Registered:
             remedy="run `stepladder climb`; a release is registered when its verdict says promote"
             f" (`stepladder verdict {task}` tells what it says now)",
         )
-    latest = client.get_model_version_by_alias(name, CHALLENGER)
-    folder = scratch / short(latest.tags[_DIGEST_TAG])
+    return _fetched(client.get_model_version_by_alias(name, CHALLENGER), scratch)
+
+
+def with_alias(task: str, alias: str, scratch: Path) -> Registered | None:
+    """The release under an alias, copied from MLflow's artifacts once; None where nothing has the alias.
+
+    Raises:
+        StepladderError: its folder is not a release, or not the one that was registered.
+    """
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    found = client.search_registered_models(f"name = '{registered_name(task)}'")
+    if not found or alias not in found[0].aliases:
+        return None
+    return _fetched(client.get_model_version_by_alias(registered_name(task), alias), scratch)
+
+
+def _fetched(found: Any, scratch: Path) -> Registered:
+    import mlflow
+
+    digest = found.tags[_DIGEST_TAG]
+    folder = scratch / short(digest)
     if not folder.is_dir():
-        source = mlflow.artifacts.download_artifacts(f"models:/{name}/{latest.version}")
+        source = mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}")
         with writing(folder) as draft:
             shutil.copytree(source, draft)
-    return Registered(release=read_release(folder), version=str(latest.version), folder=folder)
+    release = read_release(folder)
+    if release.digest != digest:
+        raise StepladderError(
+            "the release is not the one that was registered: its digest differs",
+            where=str(folder),
+            remedy="delete the folder, so that it is fetched again; if that does not help, register it anew",
+        )
+    return Registered(release=release, version=str(found.version), folder=folder)
 
 
 def in_use(task: str) -> set[str]:

@@ -170,20 +170,25 @@ async def _persist(client: AsyncOpenAI, engine: RunningEngine, request: Request)
     return await _complete(client, engine, request)
 
 
-async def _complete(client: AsyncOpenAI, engine: RunningEngine, request: Request) -> Response:
-    started = time.monotonic()
-    arguments: dict[str, Any] = {
-        "model": engine.model,
+def engine_body(model: str, request: Request) -> dict[str, Any]:
+    """A request as the engine is sent it, by evaluation and by the gateway."""
+    body: dict[str, Any] = {
+        "model": model,
         "messages": request.messages,
         "max_tokens": request.max_tokens,
         **SAMPLING,
     }
     if request.output_schema is not None:
-        arguments["response_format"] = {
+        body["response_format"] = {
             "type": "json_schema",
             "json_schema": {"name": "answer", "schema": request.output_schema},
         }
-    answer = await client.chat.completions.create(**arguments)
+    return body
+
+
+async def _complete(client: AsyncOpenAI, engine: RunningEngine, request: Request) -> Response:
+    started = time.monotonic()
+    answer = await client.chat.completions.create(**engine_body(engine.model, request))
     if answer.usage is None:
         raise StepladderError("the engine does not report token usage", where=engine.url)
     return Response(

@@ -8,7 +8,7 @@ from typing import Any
 from stepladder.knowledge.chunk import Chunk
 from stepladder.prompting.context import fit_context
 from stepladder.prompting.render import render
-from stepladder.tasks import Example, Rung, Strict, Task
+from stepladder.tasks import Example, Message, Rung, Strict, Task
 
 
 class Plan(Strict):
@@ -49,6 +49,7 @@ def compose(
     question: str,
     retrieved: Sequence[Chunk] = (),
     count_tokens: Callable[[str], int] = len,
+    history: Sequence[Message] = (),
 ) -> tuple[Request, list[Chunk]]:
     """The request for one question, and the chunks that fitted into it (the answer's sources).
 
@@ -58,6 +59,7 @@ def compose(
         question: the case's or user's input.
         retrieved: chunks, best first; ignored by rungs without retrieval.
         count_tokens: counts tokens for the context budget.
+        history: earlier turns of a conversation; evaluation asks without.
     """
     context = fit_context(retrieved, plan.context_tokens, count_tokens) if plan.retrieval else []
     messages = render(
@@ -66,6 +68,7 @@ def compose(
         tuned=plan.tuned,
         context=context if plan.retrieval else None,
         shots=plan.shots,
+        history=history,
     )
     schema = task.spec.output_schema if plan.constrained else None
     return Request(messages=messages, output_schema=schema, max_tokens=task.spec.max_output_tokens), context

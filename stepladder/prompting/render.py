@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from stepladder.errors import StepladderError
 from stepladder.knowledge.chunk import Chunk
-from stepladder.tasks import Example, Task
+from stepladder.tasks import Example, Message, Task
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 Messages = list[dict[str, str]]
 
@@ -33,11 +33,17 @@ def _environment() -> Environment:
     return environment
 
 
+@lru_cache(maxsize=256)
+def _compiled(template: str) -> Template:
+    """Compiling costs more than filling, and a gateway fills the same templates at every request."""
+    return _environment().from_string(template)
+
+
 def _fill(template: str, where: str, **variables: object) -> str:
     from jinja2 import TemplateError
 
     try:
-        return _environment().from_string(template).render(variables).strip()
+        return _compiled(template).render(variables).strip()
     except TemplateError as error:
         raise StepladderError(
             f"the template cannot be rendered: {error}",
@@ -62,6 +68,7 @@ def render(
     tuned: bool = False,
     context: Sequence[Chunk] | None = None,
     shots: Sequence[Example] = (),
+    history: Sequence[Message] = (),
 ) -> Messages:
     """Chat messages for one question.
 
@@ -71,6 +78,7 @@ def render(
         tuned: whether the adapter answers (``prompt.md`` may be shorter for it).
         context: retrieved chunks, best first; None for a rung without retrieval.
         shots: few-shot examples, shown as earlier turns without context.
+        history: earlier turns of a conversation; evaluation asks without.
 
     Raises:
         StepladderError: ``prompt.md`` or ``input_template`` is not a valid template.
@@ -80,6 +88,9 @@ def render(
     for shot in shots:
         messages.append({"role": "user", "content": _ask(task, shot.input, None)})
         messages.append({"role": "assistant", "content": shot.output})
+    for turn in history:
+        said = _ask(task, turn.content, None) if turn.role == "user" else turn.content
+        messages.append({"role": turn.role, "content": said})
     return [*messages, {"role": "user", "content": _ask(task, question, context)}]
 
 

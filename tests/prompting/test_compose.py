@@ -10,7 +10,7 @@ from stepladder.errors import StepladderError
 from stepladder.knowledge.chunk import Chunk
 from stepladder.prompting.compose import Plan, compose
 from stepladder.prompting.render import numbered, render
-from stepladder.tasks import Bars, Example, Task, TaskSpec
+from stepladder.tasks import Bars, Example, Message, Task, TaskSpec
 
 PROMPT = "{% if tuned %}Short.{% else %}Long.{% endif %}{% if retrieval %} Use the context.{% endif %}"
 
@@ -100,3 +100,17 @@ def test_the_schema_is_sent_only_where_decoding_is_constrained() -> None:
 def test_variants_have_names() -> None:
     assert Plan(rung="prompt", context_tokens=1).variant == "zero-shot"
     assert Plan(rung="prompt", context_tokens=1, shots=[SHOT], constrained=True).variant == "few-shot+schema"
+
+
+def test_earlier_turns_stand_between_the_shots_and_the_question_without_context() -> None:
+    history = [Message(role="user", content="a?"), Message(role="assistant", content="A")]
+    messages = render(
+        task(input_template="Q: {{ input }}"), "b?", context=CHUNKS[:1], shots=[SHOT], history=history
+    )
+    assert [m["content"] for m in messages[1:]] == [
+        "Q: 2+2?",
+        "4",
+        "Q: a?",
+        "A",
+        "Context:\nalpha one\n\nQuestion: Q: b?",
+    ]

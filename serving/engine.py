@@ -1,0 +1,137 @@
+"""The engine as the gateway asks it: whole or streamed; closing the connection ends the engine's work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from serving.errors import ApiError
+from stepladder.engine import RunningEngine
+
+# Shorter than vLLM's (uvicorn's) 5 s: the side that keeps a connection longer writes into a closed one.
+_KEEP_ALIVE_S = 4.0
+_PROBE_S = 2.0
+
+
+class EngineClient:
+    """Connections to the engines. Make it on the event loop, close it there."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
+            # The exchange's own deadline ends a request.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+        )
+
+    async def complete(
+        self, engine: RunningEngine, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """The engine's whole answer.
+
+        Raises:
+            ApiError: the engine is away, refuses the request or fails.
+        """
+        async with self._asking(engine, body, headers) as answer:
+            return _object(await answer.read())
+
+    async def stream(
+        self, engine: RunningEngine, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The engine's answer, chunk by chunk.
+
+        Raises:
+            ApiError: the engine is away, refuses the request, fails, or ends before its answer does.
+        """
+        asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        async with self._asking(engine, asked, headers) as answer:
+            async for line in answer.content:
+                if not line.startswith(b"data:"):
+                    continue
+                data = line[5:].strip()
+                if data == b"[DONE]":
+                    return
+                chunk = _object(data)
+                if "error" in chunk:
+                    raise _failed()
+                yield chunk
+        raise _failed()
+
+    async def answers(self, engine: RunningEngine) -> bool:
+        """Whether the engine answers at all."""
+        try:
+            async with asyncio.timeout(_PROBE_S), self._session.get(f"{engine.url}/models") as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    @asynccontextmanager
+    async def _asking(
+        self, engine: RunningEngine, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            answer = await self._post(engine, body, headers)
+            async with answer:
+                if answer.status != 200:
+                    raise _refusal(answer.status, await answer.text(errors="replace"))
+                yield answer
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+                raise  # the deadline's
+            raise ApiError(
+                503, "engine_unavailable", "the engine of this task went away: ask again", retry_after_s=2
+            ) from error
+
+    async def _post(
+        self, engine: RunningEngine, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        """Ask; a second time on a new connection where an idle one turned out to be closed."""
+        url = f"{engine.url}/chat/completions"
+        data = json.dumps(body, ensure_ascii=False).encode()
+        sent = {**headers, "Content-Type": "application/json"}
+        try:
+            return await self._session.post(url, data=data, headers=sent)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError):
+                raise
+            return await self._session.post(url, data=data, headers=sent)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise _failed() from error
+    if not isinstance(value, dict):
+        raise _failed()
+    return value
+
+
+def _failed() -> ApiError:
+    return ApiError(502, "engine_failed", "the engine of this task failed: ask again")
+
+
+def _refusal(status: int, text: str) -> ApiError:
+    """An engine's error as ours. Its words are not passed on: they may quote the request."""
+    if status == 400 and ("context length" in text or "max_model_len" in text):
+        return ApiError(
+            400,
+            "context_length_exceeded",
+            "the conversation is longer than the model reads",
+            param="messages",
+        )
+    if status == 400:
+        return ApiError(400, "engine_refused", "the engine refused the request: check response_format")
+    if status in (429, 503):
+        return ApiError(429, "server_busy", "the engine is busy: ask again later", retry_after_s=1)
+    if status == 404:
+        return ApiError(503, "engine_unavailable", "the engine has not loaded this model", retry_after_s=2)
+    return _failed()

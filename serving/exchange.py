@@ -1,0 +1,125 @@
+"""One interaction, from the queue to its record: retrieve, ask the engine, tell the client, write down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from serving.asking import engine_request
+from serving.errors import ApiError
+from serving.gateway import Gateway
+from serving.inline import inlined
+from serving.interaction import Answer, Asked
+from serving.recording import recorded
+from serving.tracing import trace_id
+from stepladder.evaluation.score import abstains
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+Tell = Callable[[Answer, str], None]
+"""Called with the answer so far and the text that came last, empty before the first."""
+
+
+async def exchange(gateway: Gateway, asked: Asked, tell: Tell | None = None) -> Answer:
+    """Answer a request, by the one release that it took, and record it, however it ends.
+
+    Args:
+        tell: asks the engine to stream, and takes what it says.
+
+    Raises:
+        ApiError: the queue is full, the deadline passed, or the engine failed.
+    """
+    answer = Answer()
+    with gateway.router.using(asked.serving), _root_span(gateway, asked) as span:
+        try:
+            async with asyncio.timeout_at(asked.deadline):
+                async with gateway.gate(asked.task).entered():
+                    with recorded(gateway, asked, answer, trace_id(span)):
+                        await _answer(gateway, asked, answer, tell)
+        except TimeoutError as error:
+            raise ApiError(504, "deadline_exceeded", "the deadline passed before the end") from error
+        finally:
+            span.set_attribute("stepladder.outcome", answer.outcome)
+    return answer
+
+
+async def _answer(gateway: Gateway, asked: Asked, answer: Answer, tell: Tell | None) -> None:
+    started = time.monotonic()
+    found = []
+    if asked.serving.retrieval and asked.serving.registered.release.plan.retrieval:
+        with gateway.tracer.start_as_current_span("retrieve"):
+            found = await asked.serving.retrieval.retrieve(asked.said.question)
+        answer.retrieval_s = time.monotonic() - started
+    body, answer.sources = engine_request(asked.serving, asked.chat, asked.said, found)
+    asking = time.monotonic()
+    with gateway.tracer.start_as_current_span("engine") as span:
+        headers = _outgoing()
+        if tell:
+            await _streamed(gateway, asked, body, headers, answer, tell, started)
+        else:
+            _take(answer, await gateway.engines.complete(asked.serving.engine, body, headers))
+        span.set_attribute("gen_ai.usage.output_tokens", answer.completion_tokens)
+    answer.engine_s = time.monotonic() - asking
+    answer.abstained = abstains(asked.serving.task.spec, answer.text)
+    inline = gateway.settings.of_task(asked.task).inline_sources
+    if inline and answer.sources and not answer.abstained and not asked.wants_schema:
+        answer.addition = inlined(answer.sources)
+
+
+async def _streamed(
+    gateway: Gateway,
+    asked: Asked,
+    body: dict[str, Any],
+    headers: Mapping[str, str],
+    answer: Answer,
+    tell: Tell,
+    started: float,
+) -> None:
+    async for chunk in gateway.engines.stream(asked.serving.engine, body, headers):
+        if answer.first_token_s is None:
+            answer.first_token_s = time.monotonic() - started
+            tell(answer, "")
+        if text := _take(answer, chunk):
+            tell(answer, text)
+
+
+def _take(answer: Answer, said: Mapping[str, Any]) -> str:
+    """Add an answer, or a chunk of one, to what is known; returns its text."""
+    if usage := said.get("usage"):
+        answer.prompt_tokens = usage.get("prompt_tokens", 0)
+        answer.completion_tokens = usage.get("completion_tokens", 0)
+    choices = said.get("choices")
+    if not choices:
+        return ""
+    answer.finish_reason = choices[0].get("finish_reason") or answer.finish_reason
+    text = (choices[0].get("message") or choices[0].get("delta") or {}).get("content") or ""
+    answer.text += text
+    return str(text)
+
+
+@contextmanager
+def _root_span(gateway: Gateway, asked: Asked) -> Iterator[Span]:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    parent = TraceContextTextMapPropagator().extract(asked.trace)
+    attributes = {
+        "stepladder.task": asked.task,
+        "stepladder.release": asked.serving.digest,
+        "stepladder.interaction": asked.id,
+    }
+    with gateway.tracer.start_as_current_span(
+        "chat", parent, attributes=attributes, record_exception=False
+    ) as span:
+        yield span
+
+
+def _outgoing() -> dict[str, str]:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    headers: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(headers)
+    return headers

@@ -1,0 +1,105 @@
+"""``POST /v1/feedback``: a thumb, a comment, a corrected answer; corrections become rows of the inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+
+from serving.errors import ApiError
+from serving.gateway import Gateway
+from serving.store import Event
+from serving.wire import Feedback, FeedbackReceipt
+from stepladder.data.answers import answer_check
+from stepladder.evaluation.score import normalise
+from stepladder.files import write_jsonl
+from stepladder.tasks import TaskSpec
+
+routes = APIRouter()
+_PATIENCE_S = 10
+
+
+@routes.post("/v1/feedback")
+async def give(feedback: Feedback, request: Request) -> FeedbackReceipt:
+    """Tie feedback to an answer; confirmed once it is on the disk.
+
+    ``interaction`` is the answer's ``id``. A correction becomes an example for the next climb.
+    """
+    gateway: Gateway = request.app.state.gateway
+    _check(feedback, gateway)
+    events = await gateway.store.events(feedback.interaction)
+    asked = next((event for event in events if event.kind == "asked"), None)
+    if asked is None:
+        raise ApiError(
+            404,
+            "interaction_not_found",
+            "no such interaction: give the `id` of an answer, before its retention ends",
+            param="interaction",
+        )
+    number = f"feedback-{uuid.uuid4().hex}"
+    row = None
+    if feedback.correction is not None:
+        row = await asyncio.to_thread(_to_inbox, gateway, asked, feedback.correction, number)
+    await _record(gateway, asked, feedback, number, request.state.key.id)
+    return FeedbackReceipt(id=number, interaction=asked.interaction, row=row)
+
+
+def _check(feedback: Feedback, gateway: Gateway) -> None:
+    texts = [text for text in (feedback.correction, feedback.comment) if text]
+    if not texts and feedback.thumb is None:
+        raise ApiError(400, "empty_feedback", "give a thumb, a correction or a comment")
+    if sum(map(len, texts)) > gateway.settings.limits.characters:
+        raise ApiError(
+            400, "too_long", f"feedback has at most {gateway.settings.limits.characters} characters"
+        )
+    if feedback.correction is not None and not feedback.correction.strip():
+        raise ApiError(400, "empty_feedback", "the correction is blank", param="correction")
+
+
+def _to_inbox(gateway: Gateway, asked: Event, correction: str, number: str) -> str:
+    """Write the corrected example, redacted, as a file that ingestion finds whole or not at all."""
+    lineup = gateway.router.lineups.get(asked.task)
+    spec = lineup.champion.task.spec if lineup and lineup.champion else None
+    answerable = True
+    if spec:
+        _check_schema(spec, correction)
+        answerable = spec.abstention is None or normalise(correction) != normalise(spec.abstention)
+    answer = gateway.redact(correction)
+    row = {"id": number, "messages": _turns(asked.body["messages"], answer), "answerable": answerable}
+    path = Path(asked.task) / "examples" / f"{number}.jsonl"
+    write_jsonl(gateway.settings.inbox / path, [row])
+    return path.as_posix()
+
+
+def _check_schema(spec: TaskSpec, correction: str) -> None:
+    fault = answer_check(spec.output_schema, Path("task.yaml"))(correction)
+    if fault:
+        raise ApiError(
+            400, "wrong_form", "the correction is not in the form that the task asks for", param="correction"
+        )
+
+
+def _turns(messages: list[dict[str, str]], correction: str) -> list[dict[str, str]]:
+    """The conversation with the corrected answer; where its turns do not alternate, the question alone."""
+    roles = [turn["role"] for turn in messages]
+    alternate = roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+    asked = messages if alternate else messages[-1:]
+    return [*asked, {"role": "assistant", "content": correction}]
+
+
+async def _record(gateway: Gateway, asked: Event, feedback: Feedback, number: str, key_id: str) -> None:
+    told = feedback.model_dump(exclude={"interaction"}, exclude_none=True)
+    body = {**told, "id": number, "key": key_id}
+    gateway.store.append(Event("feedback", asked.interaction, asked.task, asked.release, body, time.time()))
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await gateway.store.committed()
+    except TimeoutError as error:
+        raise ApiError(
+            503, "not_recorded", "the feedback is not on the disk yet: send it again", retry_after_s=10
+        ) from error
+    for kind in told:
+        gateway.metrics.feedback.labels(asked.task, told["thumb"] if kind == "thumb" else kind).inc()

@@ -1,0 +1,93 @@
+"""What is kept of an interaction, as records and as metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from serving.errors import ApiError
+from serving.gateway import Gateway
+from serving.interaction import Answer, Asked
+from serving.store import Event
+
+
+@contextmanager
+def recorded(gateway: Gateway, asked: Asked, answer: Answer, trace: str) -> Iterator[None]:
+    """Record what was asked now, and what became of it when the block is left, however it is."""
+    started = time.monotonic()
+    messages = [turn.model_dump() for turn in asked.said.history]
+    messages.append({"role": "user", "content": asked.said.question})
+    _record(
+        gateway,
+        asked,
+        "asked",
+        {
+            "messages": messages,
+            "version": asked.serving.registered.version,
+            "key": asked.key_id,
+            "trace": trace,
+            "stream": bool(asked.chat.stream),
+        },
+    )
+    try:
+        yield
+        answer.outcome = "abstained" if answer.abstained else "answered"
+    except ApiError as error:
+        answer.outcome = error.code
+        raise
+    except asyncio.CancelledError:
+        late = asyncio.get_running_loop().time() >= asked.deadline
+        answer.outcome = "deadline_exceeded" if late else "cancelled"
+        raise
+    except Exception:
+        answer.outcome = "internal_error"
+        raise
+    finally:
+        took = time.monotonic() - started
+        _record(gateway, asked, "answered", _told(answer, took))
+        _measure(gateway, asked, answer, took)
+
+
+def _record(gateway: Gateway, asked: Asked, kind: str, body: dict[str, Any]) -> None:
+    gateway.store.append(
+        Event(
+            kind=kind,
+            interaction=asked.id,
+            task=asked.task,
+            release=asked.serving.digest,
+            body=body,
+            at=time.time(),
+        )
+    )
+
+
+def _told(answer: Answer, took: float) -> dict[str, Any]:
+    first = answer.first_token_s
+    return {
+        "outcome": answer.outcome,
+        "answer": answer.text,
+        "finish_reason": answer.finish_reason,
+        "chunks": [[source.id, source.score] for source in answer.sources],
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "latency_ms": round(1000 * took, 1),
+        "retrieval_ms": round(1000 * answer.retrieval_s, 1),
+        "engine_ms": round(1000 * answer.engine_s, 1),
+        "first_token_ms": round(1000 * first, 1) if first is not None else None,
+    }
+
+
+def _measure(gateway: Gateway, asked: Asked, answer: Answer, took: float) -> None:
+    task, metrics = asked.task, gateway.metrics
+    metrics.interactions.labels(task, asked.serving.registered.version, answer.outcome).inc()
+    metrics.seconds.labels(task).observe(took)
+    metrics.engine_seconds.labels(task).observe(answer.engine_s)
+    if asked.serving.retrieval:
+        metrics.retrieval_seconds.labels(task).observe(answer.retrieval_s)
+    if answer.first_token_s is not None:
+        metrics.first_token_seconds.labels(task).observe(answer.first_token_s)
+    metrics.tokens.labels(task, "prompt").inc(answer.prompt_tokens)
+    metrics.tokens.labels(task, "completion").inc(answer.completion_tokens)

@@ -1,0 +1,112 @@
+"""Which release answers for a task: what the reconciler writes and every request reads.
+
+A ``Lineup`` is immutable and replaced as a whole, so a request that took a ``Serving`` keeps it to its
+end while others already get the next one: no answer is ever made by two releases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from stepladder.engine import RunningEngine
+from stepladder.knowledge.index import Retrieved
+from stepladder.releases import CHAMPION, Registered
+from stepladder.tasks import Task
+
+
+class Retrieval(Protocol):
+    """A release's index, asked without blocking the event loop."""
+
+    async def retrieve(self, question: str) -> list[Retrieved]:
+        """The best chunks for a question, best first."""
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text for the context budget."""
+
+
+@dataclass(frozen=True, eq=False)
+class Serving:
+    """A release that is loaded: its task, the engine that runs its model, and its index, if it has one.
+
+    Compared and hashed by identity: the same release loaded twice is two servings, each drained alone.
+    """
+
+    registered: Registered
+    task: Task
+    engine: RunningEngine
+    retrieval: Retrieval | None = None
+
+    @property
+    def digest(self) -> str:
+        """The release's digest."""
+        return self.registered.release.digest
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """The loaded releases of one task by alias, or the reason why no champion answers."""
+
+    servings: Mapping[str, Serving]
+    reason: str = "no release of this task is promoted yet"
+
+    @property
+    def champion(self) -> Serving | None:
+        """What answers unless a request names another release."""
+        return self.servings.get(CHAMPION)
+
+    def find(self, release: str) -> Serving | None:
+        """A loaded release by alias or registry version."""
+        by_version = {serving.registered.version: serving for serving in self.servings.values()}
+        return self.servings.get(release) or by_version.get(release)
+
+
+class Router:
+    """The line-up of every task, and how many requests use each serving.
+
+    All methods are for the event loop's thread; from another, use ``loop.call_soon_threadsafe``.
+    """
+
+    def __init__(self, tasks: Mapping[str, Lineup] | None = None) -> None:
+        self._lineups: dict[str, Lineup] = dict(tasks or {})
+        self._used: Counter[Serving] = Counter()
+        self._freed: dict[Serving, asyncio.Event] = {}
+
+    @property
+    def lineups(self) -> Mapping[str, Lineup]:
+        """The line-ups by task, as they are now."""
+        return self._lineups
+
+    def put(self, task: str, lineup: Lineup) -> None:
+        """Replace a task's line-up: requests that start from now on use it."""
+        self._lineups = {**self._lineups, task: lineup}
+
+    def remove(self, task: str) -> None:
+        """Stop serving a task."""
+        self._lineups = {name: lineup for name, lineup in self._lineups.items() if name != task}
+
+    @contextmanager
+    def using(self, serving: Serving) -> Iterator[Serving]:
+        """Hold a serving: until the block is left it counts as in use."""
+        self._used[serving] += 1
+        try:
+            yield serving
+        finally:
+            self._used[serving] -= 1
+            if not self._used[serving]:
+                del self._used[serving]
+                if freed := self._freed.pop(serving, None):
+                    freed.set()
+
+    def in_use(self, serving: Serving) -> int:
+        """How many requests hold a serving."""
+        return self._used[serving]
+
+    async def drained(self, serving: Serving) -> None:
+        """Wait until no request holds a serving. Put another line-up first, or it may never end."""
+        while self.in_use(serving):
+            await self._freed.setdefault(serving, asyncio.Event()).wait()

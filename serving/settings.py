@@ -1,0 +1,104 @@
+"""``serving.yaml`` as typed settings."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from stepladder.errors import StepladderError
+from stepladder.files import read_text
+from stepladder.tasks import Strict, explain
+
+
+class Limits(Strict):
+    """What one request, one task and one client may take."""
+
+    body_bytes: int = Field(default=1_000_000, gt=0)
+    body_timeout_s: float = Field(default=10, gt=0, description="for a client to send its whole request")
+    send_timeout_s: float = Field(default=30, gt=0, description="for a client to take a part of its answer")
+    messages: int = Field(default=100, gt=0)
+    characters: int = Field(default=32_000, gt=0, description="of all messages together")
+    in_flight: int = Field(default=32, gt=0, description="requests of one task that are worked on at once")
+    waiting: int = Field(default=64, ge=0, description="requests of one task that may wait for that")
+    request_timeout_s: float = Field(default=120, gt=0, description="longest deadline")
+
+
+class Records(Strict):
+    """Where interactions are recorded, and for how long they are kept."""
+
+    path: Path = Path("var/interactions.sqlite")
+    retention_days: float = Field(default=30, gt=0)
+    most_pending: int = Field(default=10_000, gt=0, description="records that may wait to be written")
+
+
+class Pattern(Strict):
+    """What is redacted: every match becomes ``[name]``."""
+
+    name: str = Field(pattern=r"^[a-z0-9 _-]+$")
+    pattern: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return pattern
+
+
+class Tracing(Strict):
+    """Where OpenTelemetry traces go (OTLP over HTTP); nowhere without an endpoint."""
+
+    endpoint: str | None = None
+    headers: dict[str, str] = Field(default={})
+
+
+class TaskServing(Strict):
+    """How a task's answers are delivered; what is said is the release's business."""
+
+    inline_sources: bool = False
+
+
+class ServingSettings(Strict):
+    """All of ``serving.yaml``."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    page: bool = True
+    keys: Path = Path("var/keys.json")
+    inbox: Path = Path("inbox")
+    tasks: dict[str, TaskServing] = Field(default={})
+    limits: Limits = Limits()
+    records: Records = Records()
+    redact: list[Pattern] = Field(default=[])
+    tracing: Tracing = Tracing()
+
+    def of_task(self, task: str) -> TaskServing:
+        """How a task's answers are delivered."""
+        return self.tasks.get(task, TaskServing())
+
+
+def load_serving_settings(path: Path = Path("serving.yaml")) -> ServingSettings:
+    """Read ``serving.yaml``; ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` overrides ``tracing.endpoint``.
+
+    Raises:
+        StepladderError: the file is missing, not YAML, or holds an unknown or wrong setting.
+    """
+    try:
+        raw = yaml.safe_load(read_text(path, remedy="run from the project's root")) or {}
+        found = ServingSettings.model_validate(raw)
+    except yaml.YAMLError as error:
+        raise StepladderError(f"not valid YAML: {error}", where=str(path), remedy="mend the file") from error
+    except ValidationError as error:
+        raise StepladderError(
+            explain(error), where=str(path), remedy="docs/05-serving.md lists every setting"
+        ) from error
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not endpoint:
+        return found
+    return found.model_copy(update={"tracing": found.tracing.model_copy(update={"endpoint": endpoint})})

@@ -1,0 +1,48 @@
+"""OpenTelemetry traces: made for every request, sent only where an endpoint is configured.
+
+No attribute holds a prompt, an answer or a document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from serving.settings import Tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Span
+
+_W3C = ("traceparent", "tracestate")
+
+
+def tracer_provider(settings: Tracing, exporter: SpanExporter | None = None) -> TracerProvider:
+    """What makes spans; ``exporter`` stands in for the configured endpoint's.
+
+    MLflow takes traces too: its endpoint is ``http://HOST/v1/traces``, with the header
+    ``x-mlflow-experiment-id``.
+    """
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=Resource.create({"service.name": "stepladder-gateway"}))
+    if exporter is None and settings.endpoint:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        exporter = OTLPSpanExporter(endpoint=settings.endpoint, headers=settings.headers)
+    if exporter is not None:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider
+
+
+def trace_id(span: Span) -> str:
+    """A span's trace id, 32 hex digits."""
+    return format(span.get_span_context().trace_id, "032x")
+
+
+def incoming(headers: Mapping[str, str]) -> dict[str, str]:
+    """The W3C trace headers of a request."""
+    return {name: headers[name] for name in _W3C if name in headers}

@@ -1,0 +1,84 @@
+"""Traces, metrics, health: what an operator sees, without what a user said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from serving.router import Lineup
+from serving.settings import Tracing
+from serving.tracing import tracer_provider
+from tests.serving.house import Gate, House, answering
+
+QUESTION = [{"role": "user", "content": "SECRET state of ufw"}]
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_a_trace_holds_retrieval_and_engine_and_joins_the_callers(house: House) -> None:
+    exporter = InMemorySpanExporter()
+    with answering(house, exporter=exporter) as gate:
+        gate.openai().chat.completions.create(
+            model="docs", messages=QUESTION, extra_headers={"traceparent": PARENT}
+        )
+        recorded = gate.records("asked")[0]["trace"]
+        sent_on = gate.house.engine.headers[-1]["traceparent"]
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+
+    assert set(spans) == {"chat", "retrieve", "engine"}
+    trace = PARENT.split("-")[1]
+    assert {format(span.context.trace_id, "032x") for span in spans.values()} == {trace, recorded}
+    assert sent_on.split("-")[1] == trace
+    assert spans["retrieve"].parent.span_id == spans["chat"].context.span_id
+    assert spans["chat"].attributes["stepladder.outcome"] == "answered"
+    assert all("SECRET" not in span.to_json() for span in spans.values())
+
+
+def test_nothing_is_exported_without_an_endpoint() -> None:
+    assert not tracer_provider(Tracing())._active_span_processor._span_processors
+    configured = tracer_provider(Tracing(endpoint="http://127.0.0.1:9/v1/traces"))
+    assert configured._active_span_processor._span_processors
+    configured._active_span_processor._span_processors[0].shutdown()
+
+
+def test_metrics_count_by_task_and_outcome(gate: Gate) -> None:
+    gate.openai().chat.completions.create(model="docs", messages=QUESTION)
+    with gate.http("admin") as client:
+        client.post("/v1/chat/completions", json={"model": "nobody", "messages": QUESTION})
+        text = client.get("/metrics").text
+
+    assert 'stepladder_interactions_total{outcome="answered",task="docs",version="1"} 1.0' in text
+    assert 'stepladder_tokens_total{kind="completion",task="docs"} 3.0' in text
+    assert 'stepladder_http_requests_total{route="/v1/chat/completions",status="404"} 1.0' in text
+    assert "SECRET" not in text
+    assert "nobody" not in text
+
+
+@pytest.mark.parametrize("lineups", [{}, {"empty": Lineup({})}])
+def test_not_ready_without_a_champion_but_alive(house: House, lineups: dict) -> None:
+    for task in list(house.router.lineups):
+        house.router.remove(task)
+    for task, lineup in lineups.items():
+        house.router.put(task, lineup)
+    with answering(house) as gate, gate.http(None) as client:
+        assert client.get("/healthz").json() == {"status": "ok"}
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["ready"]) == (503, False)
+        assert answer.json()["missing"] == ["champion" if lineups else "task"]
+
+
+def test_ready_when_every_task_has_a_champion_whose_engine_answers(house: House) -> None:
+    house.router.remove("empty")
+    with answering(house) as gate, gate.http(None) as client:
+        assert client.get("/readyz").json() == {"ready": True, "missing": []}
+
+
+def test_the_page_and_its_parts_are_served_without_a_cdn(gate: Gate) -> None:
+    page = Path(__file__).parents[2] / "serving" / "page"
+    with gate.http(None) as client:
+        for path, name in (("/", "index.html"), ("/page/app.js", "app.js"), ("/page/style.css", "style.css")):
+            answer = client.get(path)
+            assert answer.text == (page / name).read_text()
+            assert "http" not in answer.text.replace("http-equiv", "")
+            assert "script-src 'self'" in answer.headers["content-security-policy"]
