@@ -15,7 +15,7 @@ from serving.inline import inlined
 from serving.interaction import Answer, Asked
 from serving.recording import recorded
 from serving.tracing import trace_id
-from stepladder.evaluation.score import abstains
+from stepladder.data.references import abstains
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

@@ -14,7 +14,7 @@ from serving.gateway import Gateway
 from serving.store import Event
 from serving.wire import Feedback, FeedbackReceipt
 from stepladder.data.answers import answer_check
-from stepladder.evaluation.score import normalise
+from stepladder.data.references import normalise
 from stepladder.files import write_jsonl
 from stepladder.tasks import TaskSpec
 

@@ -97,7 +97,7 @@ class MadeUpResponder:
     adapter_digest: str | None = None
     asked: int = 0
 
-    def respond(self, requests: Sequence[Request], _progress: Any = None) -> list[Response]:
+    def respond(self, requests: Sequence[Request], _progress: Any = None, _names: Any = ()) -> list[Response]:
         self.asked += len(requests)
         return [
             Response(

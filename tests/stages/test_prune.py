@@ -36,7 +36,15 @@ def add_release(workspace: Workspace, prompt: str, adapter: str | None) -> str:
 
 
 def add_build(workspace: Workspace, adapter: str) -> None:
-    result = {"steps": 1, "tokens": 1, "seconds": 1, "tokens_per_s": 1, "losses": [1], "final_loss": 1}
+    result = {
+        "rows": 1,
+        "steps": 1,
+        "tokens": 1,
+        "seconds": 1,
+        "tokens_per_s": 1,
+        "losses": [1],
+        "final_loss": 1,
+    }
     write_json(
         workspace.tuned("qa") / "training.json",
         {
