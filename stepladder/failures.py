@@ -5,6 +5,7 @@ Libraries word them in many ways, in exceptions of their own: this is the one pl
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,7 +36,10 @@ def is_full_disk(error: BaseException) -> bool:
 
 def first_line(error: BaseException) -> str:
     """What an error says, without the advice and addresses that libraries put below."""
-    lines = str(error).strip().splitlines()
+    # shutil lists what went wrong as (from, to, why).
+    listed = isinstance(error, shutil.Error) and isinstance(error.args[0], list) and error.args[0]
+    told = error.args[0][0][-1] if listed else error
+    lines = str(told).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import resource
+import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -85,6 +86,17 @@ def test_a_full_disk_that_lies_below_another_error() -> None:
             raise RuntimeError("could not save") from error
 
     assert told(fail).what == "the disk is full: could not save"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_folder_that_cannot_be_copied_whole(tmp_path: Path) -> None:
+    source, target = tmp_path / "from", tmp_path / "to"
+    for folder in (source, target):
+        folder.mkdir()
+    (source / "a").write_text("x" * 100_000)
+    (target / "a").symlink_to("/dev/full")
+    error = told(lambda: shutil.copytree(source, target, dirs_exist_ok=True))
+    assert error.what.startswith("the disk is full: [Errno 28] No space left on device")
 
 
 def test_a_damaged_file_of_weights(tmp_path: Path) -> None:

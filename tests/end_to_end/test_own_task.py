@@ -173,8 +173,12 @@ def test_the_runs_are_in_mlflow(project: Path) -> None:
         "runs = mlflow.search_runs(experiment_names=['stepladder'], output_format='list');"
         "print(sorted({run.info.run_name for run in runs}));"
         "v = mlflow.MlflowClient().get_model_version_by_alias('stepladder-runbooks', 'challenger');"
+        "metrics = {run.info.run_name: set(run.data.metrics) for run in runs};"
+        "print({'retrieval.recall_at_3.low', 'gap.knowledge'} <= metrics['climb runbooks']);"
+        "print({'slice.all.low', 'dev.zero-shot', 'cost_per_1000'} <= metrics['runbooks rag']);"
         "print(v.tags['rung'])"
     )
     said = run(project, "-c", code).stdout
+    assert said.count("True") == 2
     assert "['climb runbooks', 'runbooks prompt', 'runbooks rag']" in said
     assert said.split()[-1] == "rag"
