@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
-from stepladder.evaluation.proportions import Interval, undefined
+from stepladder.evaluation.proportions import Interval, Proportion, undefined
 from stepladder.evaluation.resampling import Resampling, draws, ratio
+from stepladder.evaluation.tango import Discordance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_FEW = 0.001  # share of resamples without an error of their own that is put up with
 _RESOLVED = 10  # resamples: the share of fewer says little, and Student's tail takes its place
 
 
@@ -127,18 +129,50 @@ class Bootstrapped:
         return edge / student if 0 < edge < math.inf else None
 
 
-def bootstrap_score(sums: Floats, cases: int, naive: float, how: Resampling) -> Bootstrapped:
-    """The ratio of sums, shape (clusters, 2), with its bootstrap."""
+def bootstrap_score(sums: Floats, cases: int, naive: float, how: Resampling) -> Bootstrapped | Proportion:
+    """The ratio of sums, shape (clusters, 2), with its bootstrap.
+
+    Where a few clusters make the whole error (two that are not wholly right, say), some resamples draw none
+    of them and have no error to divide by. Then the score is taken as a proportion of as many cases
+    as have its variance: exact bounds, as near to 0 and 1 as it may be.
+    """
     estimate = float(ratio(sums.sum(axis=0)))
     error, t = _studentised([sums], how)
-    return Bootstrapped(estimate, error, t, cases, len(sums), naive)
+    if _unresolved(t):
+        return Proportion(estimate, cases, len(sums), estimate * (1 - estimate) / error**2)
+    return Bootstrapped(estimate, error, t, cases, _counted([sums]), naive)
 
 
-def bootstrap_difference(a: Floats, b: Floats, cases: int, naive: float, how: Resampling) -> Bootstrapped:
-    """The ratio of ``a`` minus that of ``b``, both sides resampled together."""
-    estimate = float(ratio(a.sum(axis=0)) - ratio(b.sum(axis=0)))
+def bootstrap_difference(
+    a: Floats, b: Floats, cases: int, naive: float, how: Resampling
+) -> Bootstrapped | Discordance:
+    """The ratio of ``a`` minus that of ``b``, both sides resampled together.
+
+    Where a few clusters make the whole error it is taken as the difference of two proportions with the same
+    variance, those by which either side leads where it does.
+    """
+    totals = [side.sum(axis=0) for side in (a, b)]
+    estimate = float(ratio(totals[0]) - ratio(totals[1]))
     error, t = _studentised([a, b], how)
-    return Bootstrapped(estimate, error, t, cases, len(a), naive, lowest=-1.0)
+    if _unresolved(t):
+        leads = a[:, 0] / totals[0][1] - b[:, 0] / totals[1][1]
+        first, second = float(leads.clip(min=0).sum()), float(-leads.clip(max=0).sum())
+        effective = (first + second - estimate**2) / error**2
+        sd = error * math.sqrt(cases)
+        return Discordance(first * effective, second * effective, effective, len(a) - 1, sd)
+    return Bootstrapped(estimate, error, t, cases, _counted([a, b]), naive, lowest=-1.0)
+
+
+def _unresolved(t: Floats) -> bool:
+    """Whether too many resamples have no error of their own to be left out of the tails."""
+    import numpy as np
+
+    return bool(len(t)) and float(np.isinf(t).mean()) > _FEW
+
+
+def _counted(sides: Sequence[Floats]) -> int:
+    """Clusters that tell of an error; as good as 1 where a side has nothing to count (F1 of no issues)."""
+    return len(sides[0]) if all(side[:, 1].sum() > 0 for side in sides) else 1
 
 
 def _studentised(sides: Sequence[Floats], how: Resampling) -> tuple[float, Floats]:
@@ -151,7 +185,7 @@ def _studentised(sides: Sequence[Floats], how: Resampling) -> tuple[float, Float
     import numpy as np
 
     size = len(sides[0])
-    if size == 1:
+    if _counted(sides) == 1:
         return 0.0, np.zeros(0)
     totals = [side.sum(axis=0) for side in sides]
     columns = np.hstack(

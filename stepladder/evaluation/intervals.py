@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from stepladder.evaluation.bootstrap import Bootstrapped, bootstrap_score
-from stepladder.evaluation.proportions import Interval, proportion
+from stepladder.evaluation.proportions import Interval, Proportion, proportion
 from stepladder.evaluation.resampling import (
     DEFAULT,
     Resampling,
@@ -99,7 +99,7 @@ def cluster_bootstrap(
 
 def _bootstrapped(
     values: ArrayLike, clusters: Sequence[str], statistic: Statistic, how: Resampling
-) -> Bootstrapped:
+) -> Bootstrapped | Proportion:
     import numpy as np
 
     sums = sums_by_cluster(values, clusters, statistic)

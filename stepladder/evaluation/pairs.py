@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from stepladder.evaluation.bootstrap import Bootstrapped, bootstrap_difference
+from stepladder.evaluation.bootstrap import bootstrap_difference
 from stepladder.evaluation.proportions import Interval
 from stepladder.evaluation.resampling import (
     DEFAULT,
@@ -27,7 +27,7 @@ from stepladder.evaluation.resampling import (
     ratio,
     swapped_differences,
 )
-from stepladder.evaluation.tango import Discordance, discordance_of, mcnemar
+from stepladder.evaluation.tango import discordance_of, mcnemar
 from stepladder.tasks import Strict
 
 if TYPE_CHECKING:
@@ -122,12 +122,11 @@ def pair_of(
     if value_a < value_b:  # always from the better side, so that b minus a mirrors a minus b
         return pair_of(b, a, clusters, statistic, how).mirrored()
     difference = value_a - value_b
-    error: Discordance | Bootstrapped
-    if statistic == "mean" and is_binary(left) and is_binary(right):
-        error = discordance_of(left, right, clusters)
-    else:
-        error = bootstrap_difference(*sums, len(left), 0.0, how)
-    if isinstance(error, Discordance) and len(sums[0]) == len(left):
+    binary = statistic == "mean" and is_binary(left) and is_binary(right)
+    error = (
+        discordance_of(left, right, clusters) if binary else bootstrap_difference(*sums, len(left), 0.0, how)
+    )
+    if binary and len(sums[0]) == len(left):
         p_better, p_worse = mcnemar(left, right)
         test = "exact McNemar"
     else:

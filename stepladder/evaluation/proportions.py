@@ -90,7 +90,7 @@ class Proportion:
         low, high = self.lower(tail), self.upper(tail)
         if low is None or high is None:
             return undefined(self.estimate, confidence)
-        method = "Clopper-Pearson" if self.clusters == self.cases else "Korn-Graubard"
+        method = "Clopper-Pearson" if self.cases == self.effective else "Korn-Graubard"
         return Interval(estimate=self.estimate, low=low, high=high, confidence=confidence, method=method)
 
 
@@ -132,5 +132,5 @@ def wilson(successes: float, trials: float, confidence: float) -> tuple[float, f
 
 def undefined(estimate: float, confidence: float) -> Interval:
     """The interval of a score whose cases all stand in one cluster."""
-    method = "undefined: all cases stand in one cluster"
+    method = "undefined: all cases stand in one cluster, or there is nothing to count"
     return Interval(estimate=estimate, low=None, high=None, confidence=confidence, method=method)

@@ -116,7 +116,7 @@ def _judge(rung: str, weighed: Weighed, evidence: Evidence) -> RungVerdict:
         reasons=wording.reasons(criteria, level, evidence.spec.bars, summary.latency_p95_ms),
         cases_needed=_cases_needed(asked, level, evidence) if undecided else None,
         criteria=criteria,
-        design_effect=round(asked.score.design_effect, _DIGITS),
+        design_effect=round(max(1.0, asked.score.design_effect), _DIGITS),
         sd=round(asked.score.sd, _DIGITS),
     )
 
