@@ -20,8 +20,10 @@ from stepladder.evaluation.score import said
 from stepladder.ladder.causes import evidence_in, passes
 from stepladder.tasks import Case, Strict, TaskSpec
 
-MOST_LIKELY = 0.01  # chance of agreeing by accident from which agreement is no evidence
 STOCK = 0.05  # share of the cases from which an answer is a stock answer
+MOST_LIKELY = (
+    STOCK**2
+)  # chance of agreeing by accident from which agreement is no evidence: two stock answers
 _WITHOUT_DOCUMENTS = ("prompt", "lora")
 _EVIDENCE_IN_HAND = ("gold-evidence", "gold-among-distractors", "constrained", "few-shot")
 

@@ -53,7 +53,7 @@ def listed(
 def test_two_that_agree_on_an_uncommon_answer_are_heard() -> None:
     (one,) = listed({"3": "Other."}, {"3": "other"})
     assert (one.id, one.agreeing) == ("3", ["few-shot", "prompt"])
-    assert one.chance < 0.01
+    assert one.chance < 0.001
 
 
 def test_two_that_differ_or_one_that_is_right_are_not() -> None:
@@ -64,6 +64,11 @@ def test_two_that_differ_or_one_that_is_right_are_not() -> None:
 def test_a_stock_answer_is_no_evidence() -> None:
     everywhere = dict.fromkeys(list(CASES)[:20], "no issues")
     assert listed(everywhere, everywhere) == []
+
+
+def test_a_short_answer_that_each_gives_now_and_then_is_none_either() -> None:
+    often = dict.fromkeys(list(CASES)[:4], "no")
+    assert listed(often, often) == []
 
 
 def test_abstaining_together_is_no_evidence() -> None:
