@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stepladder.errors import StepladderError
+from stepladder.ingest_commands import register as register_ingest
 
 if TYPE_CHECKING:
     from stepladder.stages.workspace import Workspace
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+register_ingest(app)
 
 TaskName = Annotated[str, typer.Argument(help="a task named in params.yaml")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
