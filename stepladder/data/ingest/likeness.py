@@ -27,27 +27,23 @@ class Rows:
 
     kind: RowKind
     rows: Sequence[Example | Case]
-    traits: Sequence[Traits] = field(init=False)
+    traits: Sequence[Traits]
     of: list[int] = field(init=False)
     turns: list[str] = field(init=False)
     bands: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.traits = [traits(row) for row in self.rows]
         pairs = [(position, turn) for position, one in enumerate(self.traits) for turn in one.turns]
         self.of = [position for position, _ in pairs]
         self.turns = [turn for _, turn in pairs]
         self.bands = bands_of(self.turns)
 
 
-def split_known(
-    kind: RowKind, rows: Sequence[Example | Case], known: Known
-) -> tuple[list[int], dict[int, str]]:
-    """Positions of rows that are known already, and conflicts by position, in words.
+def split_known(kind: RowKind, found: Sequence[Traits], known: Known) -> tuple[list[int], dict[int, str]]:
+    """Positions of rows that are known already, and conflicts by position, in words, by the rows' traits.
 
     A row is known when the dataset, or an earlier row of the batch, gives the same answer to the same input.
     """
-    found = [traits(row) for row in rows]
     held = known.same_input(kind, (one.asked for one in found))
     first: dict[bytes, dict[bytes, str]] = defaultdict(dict)
     repeated: list[int] = []

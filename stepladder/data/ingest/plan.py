@@ -25,7 +25,7 @@ from stepladder.data.ingest.pages import PagePlan, plan_pages
 from stepladder.data.ingest.records import KINDS, Addition, Delivered, Fault, Held, Kind, Plan
 from stepladder.data.ingest.row_plans import ROW_KINDS, RowPlan, plan_rows
 from stepladder.data.ingest.rows import arrived_rows, as_sent, line_of
-from stepladder.files import digest_file, digest_value, write_json, write_jsonl
+from stepladder.files import digest_file, write_json, write_jsonl
 
 _BLOCK = 1 << 20
 
@@ -57,7 +57,7 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
     delivered = [_delivered(path, name, lines, hand.versions) for path, name in names.items()]
     moment = datetime.now(UTC)
     plan = Plan(
-        batch=f"{moment:%Y%m%dT%H%M%SZ}-{digest_value([one.digest for one in delivered])[:8]}",
+        batch=f"{moment:%Y%m%dT%H%M%S.%fZ}",
         task=hand.task.name,
         occurred=moment.isoformat(timespec="seconds"),
         files=delivered,

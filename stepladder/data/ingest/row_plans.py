@@ -15,7 +15,7 @@ from stepladder.data.ingest.fill import RowKind
 from stepladder.data.ingest.likeness import Rows, split_known
 from stepladder.data.ingest.quarantine import held_key
 from stepladder.data.ingest.records import Counts, Fault, Kind
-from stepladder.data.ingest.rows import Arrived, as_sent
+from stepladder.data.ingest.rows import Arrived, as_sent, traits
 from stepladder.data.ingest.suites import SUITES, Expectation, drift_expectation
 from stepladder.tasks import Case, Example
 
@@ -76,10 +76,11 @@ def plan_rows(
 def _new_rows(kind: RowKind, arrived: Sequence[Arrived], around: Surroundings, held: set[str]) -> _New:
     waiting = [one for one in arrived if not (held and held_key(as_sent(one.raw)) in held)]
     sound = [(one, one.row) for one in waiting if one.row is not None]
-    repeated, conflicts = split_known(kind, [row for _, row in sound], around.known)
+    found = [traits(row) for _, row in sound]
+    repeated, conflicts = split_known(kind, found, around.known)
     gone = set(repeated)
     positions = [position for position in range(len(sound)) if position not in gone]
-    rows = Rows(kind, [sound[position][1] for position in positions])
+    rows = Rows(kind, [sound[old][1] for old in positions], [found[old] for old in positions])
     return _New(
         rows=rows,
         conflicts={new: conflicts[old] for new, old in enumerate(positions) if old in conflicts},

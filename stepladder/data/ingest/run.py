@@ -124,7 +124,7 @@ def _resume(place: Place) -> Iterator[Account]:
     for folder in sorted(place.inbox.taken.glob("*")):
         if not place.inbox.keeps and files_in(folder):
             yield _carry_out(place, _decide(place, folder.name, {}))
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_batch(place: Place, task: str, deliveries: list[Delivery]) -> Account:

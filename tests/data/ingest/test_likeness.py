@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from stepladder.data.ingest.fill import RowKind
 from stepladder.data.ingest.known import Known
 from stepladder.data.ingest.likeness import Rows, find_leaks, find_near_duplicates, split_known
+from stepladder.data.ingest.rows import traits
 from stepladder.tasks import Case, Example
 from tests.data.ingest.conftest import LONG, case, example
 
@@ -18,6 +20,10 @@ def ex(number: int, **more: object) -> Example:
 
 def cs(number: int, **more: object) -> Case:
     return Case.model_validate(case(number, **more))
+
+
+def new_rows(kind: RowKind, rows: list[Example | Case]) -> Rows:
+    return Rows(kind, rows, [traits(row) for row in rows])
 
 
 @pytest.fixture
@@ -37,20 +43,25 @@ def known(tmp_path: Path) -> Iterator[Known]:
 
 
 def test_the_same_answer_to_the_same_input_is_known_whatever_its_id(known: Known) -> None:
-    rows = [ex(0, id="new"), ex(5), ex(5, id="twin"), ex(0, id="x", completion="Elsewhere."), ex(6)]
+    rows = [
+        traits(row)
+        for row in [ex(0, id="new"), ex(5), ex(5, id="twin"), ex(0, id="x", completion="Elsewhere."), ex(6)]
+    ]
     repeated, conflicts = split_known("examples", rows, known)
     assert repeated == [0, 2]
     assert conflicts == {3: "row 'e0' gives another answer to the same input"}
 
 
 def test_two_answers_in_one_batch_are_both_in_conflict(known: Known) -> None:
-    repeated, conflicts = split_known("examples", [ex(5), ex(5, id="b", completion="No.")], known)
+    repeated, conflicts = split_known(
+        "examples", [traits(ex(5)), traits(ex(5, id="b", completion="No."))], known
+    )
     assert repeated == []
     assert sorted(conflicts) == [0, 1]
 
 
 def test_an_example_must_not_repeat_a_case_nor_nearly_nor_share_its_cluster(known: Known) -> None:
-    new = Rows(
+    new = new_rows(
         "examples",
         [
             ex(5, prompt=case(0)["input"].upper()),
@@ -67,13 +78,15 @@ def test_an_example_must_not_repeat_a_case_nor_nearly_nor_share_its_cluster(know
 
 
 def test_a_case_that_comes_must_not_stand_in_the_examples(known: Known) -> None:
-    new = Rows("cases", [cs(5, input=example(0)["prompt"]), cs(6, cluster="kept"), cs(7)])
+    new = new_rows("cases", [cs(5, input=example(0)["prompt"]), cs(6, cluster="kept"), cs(7)])
     assert sorted(find_leaks(new, None, known, 0.9)) == [0, 1]
 
 
 def test_cases_and_examples_of_one_batch_are_held_against_each_other(known: Known) -> None:
-    cases = Rows("cases", [cs(5), cs(6, input=f"{LONG} tonight or tomorrow")])
-    new = Rows("examples", [ex(5, prompt=case(5)["input"]), ex(6, prompt=f"{LONG} tonight or tomorrow then")])
+    cases = new_rows("cases", [cs(5), cs(6, input=f"{LONG} tonight or tomorrow")])
+    new = new_rows(
+        "examples", [ex(5, prompt=case(5)["input"]), ex(6, prompt=f"{LONG} tonight or tomorrow then")]
+    )
     leaks = find_leaks(new, cases, known, 0.9)
     assert leaks[0] == "case 'c5' has the same input"
     assert "'c6'" in leaks[1] or "'c1'" in leaks[1]
@@ -84,7 +97,7 @@ def test_near_duplicates_of_the_dataset_and_of_the_batch_count_where_the_answer_
 ) -> None:
     again = f"{LONG} again and"
     other = " ".join(reversed(LONG.split()))
-    new = Rows(
+    new = new_rows(
         "examples",
         [
             ex(5, prompt=again, completion="a"),
