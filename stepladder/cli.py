@@ -12,6 +12,7 @@ import typer
 
 from stepladder.errors import StepladderError
 from stepladder.failures import explained
+from stepladder.ingest_commands import register as register_ingest
 
 if TYPE_CHECKING:
     from stepladder.stages.workspace import Workspace
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+register_ingest(app)
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells tell it
 

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -15,7 +15,7 @@ from stepladder.errors import StepladderError
 from stepladder.files import read_text
 from stepladder.tasks import Strict, explain
 
-_TAKEN = frozenset({"checked", "prepared", "index", "retrieval", "base"})  # folders of build/
+_TAKEN = frozenset({"arrived", "checked", "prepared", "index", "retrieval", "base"})  # folders of build/
 
 
 class Models(Strict):
@@ -92,6 +92,37 @@ class Tuning(Strict):
     checkpoint_every: int = Field(default=20, gt=0)
     cpu_tokens_per_s: float = Field(default=150, gt=0)
     gpu_tokens_per_s: float = Field(default=5000, gt=0)
+
+
+Personal = Literal["EMAIL", "PHONE", "SSN", "CREDIT_CARD", "DE_IBAN"]
+Action = Literal["warn", "quarantine", "refuse"]
+
+
+class IngestActions(Strict):
+    """What follows when a check fails: a warning, the row's quarantine, or the refusal of its whole batch."""
+
+    conflict: Action = "quarantine"
+    near_duplicate: Action = "quarantine"
+    secret: Action = "quarantine"
+    personal: Action = "quarantine"
+    language: Action = "warn"
+    slice_drift: Literal["warn", "refuse"] = "warn"
+    label_drift: Literal["warn", "refuse"] = "refuse"
+    length_drift: Literal["warn", "refuse"] = "warn"
+
+
+class Ingest(Strict):
+    """Where data arrives, and what it must be like to join a dataset."""
+
+    inbox: str = Field(default="inbox", min_length=1)
+    settle_s: float = Field(default=2, ge=0)
+    languages: list[str] = Field(default_factory=lambda: ["en"])
+    secret_confidence: Literal["low", "medium", "high"] = "medium"
+    personal: list[Personal] = Field(default_factory=lambda: list(get_args(Personal)))
+    drift: float = Field(default=0.5, gt=0)
+    drift_rows: int = Field(default=200, gt=0)
+    refuse_share: float = Field(default=0.5, ge=0, le=1)
+    actions: IngestActions = IngestActions()
 
 
 class Cost(Strict):
@@ -177,6 +208,7 @@ class Settings(Strict):
     knowledge: Knowledge = Knowledge()
     evaluation: Evaluation = Evaluation()
     tuning: Tuning = Tuning()
+    ingest: Ingest = Ingest()
     cost: Cost
     mlflow: Mlflow
     sample: Sample = Sample()

@@ -1,0 +1,26 @@
+"""What an ingest has in hand for one task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepladder.settings import Settings
+from stepladder.tasks import Task
+
+
+@dataclass(frozen=True)
+class Hand:
+    """The files taken for a task (under ``taken``), and what they are held against.
+
+    ``docs`` is where the Data Docs go. ``versions`` are those of the objects taken from a URL, by name.
+    ``held`` are the keys of what is in quarantine, or was dropped from it, by kind.
+    """
+
+    task: Task
+    settings: Settings
+    taken: Path
+    docs: Path
+    versions: Mapping[str, str]
+    held: Mapping[str, set[str]]

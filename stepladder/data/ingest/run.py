@@ -1,0 +1,189 @@
+"""Take what waits in the inbox, one batch a task, under a lock; go on with a batch that was interrupted.
+
+.ingest/                 to be kept: it is what makes an ingest safe to kill
+  lock                   one ingest at a time
+  ledger.sqlite          what came and what became of it
+  events.jsonl           the events
+  plan/                  the plan of the batch in hand, from when it is decided until it is carried out
+The files in hand lie in the inbox's ``.taken`` (of a URL: in ``.ingest/taken``) until the very end.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stepladder.data.ingest import quarantine, steps
+from stepladder.data.ingest.hand import Hand
+from stepladder.data.ingest.inbox import Delivery, Inbox, files_in, kind_of, open_inbox
+from stepladder.data.ingest.known import Known
+from stepladder.data.ingest.ledger import Ledger
+from stepladder.data.ingest.plan import make_plan
+from stepladder.data.ingest.records import Account, Plan
+from stepladder.data.ingest.scratch import sweep
+from stepladder.data.ingest.versions import require_repository
+from stepladder.errors import StepladderError
+from stepladder.files import read_json, writing
+from stepladder.settings import Settings
+from stepladder.tasks import load_task
+
+_LOCK_WAIT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """The batches carried out, names of files that were left in the inbox, and events that wait."""
+
+    accounts: list[Account]
+    strays: list[str]
+    unsent: list[str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an ingest works."""
+
+    root: Path
+    settings: Settings
+    inbox: Inbox
+    ledger: Ledger
+
+    @property
+    def state(self) -> Path:
+        """What must survive."""
+        return self.root / ".ingest"
+
+    @property
+    def plan(self) -> Path:
+        """The plan of the batch in hand."""
+        return self.state / "plan"
+
+    def quarantine(self, task: str) -> Path:
+        """A task's quarantine."""
+        return self.root / "quarantine" / task
+
+    def known(self, task: str) -> Known:
+        """The index of a task's dataset."""
+        return Known(self.root / ".stepladder" / "known", self.root / "tasks" / task)
+
+
+@contextmanager
+def open_place(root: Path, settings: Settings) -> Iterator[Place]:
+    """The place of a project, held alone.
+
+    Raises:
+        StepladderError: another ingest held it for ten minutes.
+    """
+    from filelock import FileLock, Timeout
+
+    state = root / ".ingest"
+    state.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(state / "lock", timeout=_LOCK_WAIT_S), Ledger(state / "ledger.sqlite") as ledger:
+            inbox = open_inbox(settings.ingest.inbox, root, settings.ingest.settle_s, state, ledger.seen)
+            yield Place(root, settings, inbox, ledger)
+    except Timeout as error:
+        raise StepladderError(
+            "another ingest is at work", where=str(state / "lock"), remedy="wait until it has ended"
+        ) from error
+
+
+def ingest(root: Path, settings: Settings) -> Ingested:
+    """Take all that waits.
+
+    Raises:
+        StepladderError: a task, the dataset, DVC or git is not as it must be. What was taken stays in
+            hand, and the next ingest goes on with it.
+    """
+    require_repository(root)
+    with open_place(root, settings) as place:
+        accounts = list(_resume(place))
+        waiting = place.inbox.waiting()
+        mine = [one for one in waiting if one.task in settings.tasks and kind_of(one.name)]
+        for task in dict.fromkeys(one.task for one in mine):
+            accounts.append(_run_batch(place, task, [one for one in mine if one.task == task]))
+        strays = [one.name for one in waiting if one not in mine]
+        return Ingested(accounts, strays, steps.announce(place.ledger))
+
+
+def is_interrupted(place: Place) -> bool:
+    """Whether a batch is in hand that no process carries out."""
+    return place.plan.is_dir() or any(files_in(folder) for folder in place.inbox.taken.glob("*"))
+
+
+def _resume(place: Place) -> Iterator[Account]:
+    """Go on with what an ingest that was killed had in hand."""
+    sweep(place.plan)
+    if place.plan.is_dir():
+        yield _carry_out(place, _read_plan(place))
+    for folder in sorted(place.inbox.taken.glob("*")):
+        if not place.inbox.keeps and files_in(folder):
+            yield _carry_out(place, _decide(place, folder.name, {}))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_batch(place: Place, task: str, deliveries: list[Delivery]) -> Account:
+    place.inbox.take(deliveries)
+    versions = {one.name: one.version for one in deliveries}
+    return _carry_out(place, _decide(place, task, versions))
+
+
+def _decide(place: Place, task: str, versions: dict[str, str]) -> Plan:
+    hand = Hand(
+        task=load_task(place.root / "tasks" / task, rows=False),
+        settings=place.settings,
+        taken=place.inbox.taken,
+        docs=place.root / "build" / "arrived" / task / "data_docs",
+        versions=versions,
+        held=place.ledger.held(task),
+    )
+    with place.known(task) as known, writing(place.plan) as draft:
+        draft.mkdir()
+        return make_plan(hand, known, draft)
+
+
+def _carry_out(place: Place, plan: Plan) -> Account:
+    """The steps of a batch, in order; each may have been done before."""
+    if place.ledger.account(plan.batch):
+        return _let_go(place, plan)
+    task = place.root / "tasks" / plan.task
+    try:
+        steps.change_dataset(task, plan, place.plan / "kept")
+    except steps.ChangedUnderneathError:
+        versions = {one.name: one.version for one in plan.files if one.version}
+        return _carry_out(place, _decide(place, plan.task, versions))
+    quarantine.put(place.quarantine(plan.task), plan, place.plan / "held", place.ledger)
+    with place.known(plan.task) as known:
+        steps.take_in(known, plan, place.plan / "kept")
+    account = steps.record_version(place.root, plan)
+    steps.close(place.state, account, place.ledger)
+    return _let_go(place, plan)
+
+
+def _let_go(place: Place, plan: Plan) -> Account:
+    """Delete what was in hand; the files first, for while the plan is there, it is known what they became."""
+    account = place.ledger.account(plan.batch)
+    assert account is not None
+    shutil.rmtree(place.inbox.taken / plan.task, ignore_errors=True)
+    done = place.state / "done"
+    shutil.rmtree(done, ignore_errors=True)
+    place.plan.rename(done)
+    shutil.rmtree(done)
+    return account
+
+
+def _read_plan(place: Place) -> Plan:
+    path = place.plan / "plan.json"
+    try:
+        return Plan.model_validate(read_json(path))
+    except ValidationError as error:
+        raise StepladderError(
+            f"the plan of the batch in hand is damaged: {error}",
+            where=str(path),
+            remedy=f"delete {place.plan}: the files in hand are still there, and are planned anew",
+        ) from error

@@ -1,0 +1,141 @@
+"""A dataset's versions: DVC for the content, git for the history.
+
+What git tracks stays with git; everything else is given to DVC. The commit holds the dataset's paths and
+nothing else that may be staged or changed in the checkout.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from stepladder.errors import StepladderError
+
+TRAILER = "Stepladder-Batch"
+
+# The committer is the machine: people's hooks and names stay out of it.
+_AUTHOR = ("-c", "user.name=Stepladder", "-c", "user.email=stepladder@localhost")
+
+_LOCK_WAIT_S = 60.0
+
+
+def require_repository(root: Path) -> None:
+    """Stop where versions cannot be recorded.
+
+    Raises:
+        StepladderError: the project is no git repository with a commit, or not set up for DVC.
+    """
+    try:
+        _git(root, "rev-parse", "--verify", "-q", "HEAD^{commit}")
+    except StepladderError as error:
+        raise StepladderError(
+            "no git repository with a commit",
+            where=str(root.resolve()),
+            remedy="git init, and commit the project",
+        ) from error
+    if not (root / ".dvc").is_dir():
+        raise StepladderError("DVC is not set up here", where=str(root.resolve()), remedy="dvc init")
+
+
+def store(root: Path, paths: Sequence[str]) -> None:
+    """Put the content of paths into DVC's cache and push it to the remote, where there is one.
+
+    Args:
+        root: the project.
+        paths: files and folders of the dataset, relative to the project.
+
+    Raises:
+        StepladderError: DVC failed.
+    """
+    mine = [path for path in paths if not _in_git(root, path)]
+    if not mine:
+        return
+    _dvc(root, "add", "--quiet", *mine)
+    if _has_remote(root):
+        _dvc(root, "push", "--quiet", *mine)
+
+
+def commit(root: Path, paths: Sequence[str], message: str, batch: str) -> str:
+    """Commit the version of paths; the batch's commit, if it was made before.
+
+    Returns:
+        The commit's id.
+
+    Raises:
+        StepladderError: git failed.
+    """
+    named = f"^{TRAILER}: {batch}$"
+    if done := _git(root, "log", "-1", "--format=%H", f"--grep={named}"):
+        return done
+    files = [name for path in paths for name in _version_files(root, path)]
+    _git(root, "add", "--", *files)
+    text = f"{message}\n\n{TRAILER}: {batch}\n"
+    _git(
+        root,
+        *_AUTHOR,
+        "commit",
+        "--quiet",
+        "--no-verify",
+        "--allow-empty",
+        "--message",
+        text,
+        "--only",
+        "--",
+        *files,
+    )
+    return _git(root, "rev-parse", "HEAD")
+
+
+def tag(root: Path, name: str, commit_id: str) -> None:
+    """Tag a commit; again is the same.
+
+    Raises:
+        StepladderError: git failed.
+    """
+    _git(root, *_AUTHOR, "tag", "--force", "--annotate", "--message", name, name, commit_id)
+
+
+def _version_files(root: Path, path: str) -> list[str]:
+    """What git commits of a path: itself, or DVC's file for it and the ignore file that DVC wrote."""
+    if _in_git(root, path):
+        return [path]
+    beside = (Path(path).parent / ".gitignore").as_posix()
+    return [f"{path}.dvc", *([beside] if (root / beside).is_file() else [])]
+
+
+def _in_git(root: Path, path: str) -> bool:
+    return bool(_git(root, "ls-files", "--", path))
+
+
+def _has_remote(root: Path) -> bool:
+    return bool(_run(root, [sys.executable, "-m", "dvc", "config", "core.remote"], missing_is_empty=True))
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return _run(root, ["git", *arguments])
+
+
+def _dvc(root: Path, *arguments: str) -> str:
+    return _run(root, [sys.executable, "-m", "dvc", *arguments])
+
+
+def _run(root: Path, command: list[str], *, missing_is_empty: bool = False) -> str:
+    """The output of a command; while another process holds its lock, it is tried again."""
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        if done.returncode == 0 or missing_is_empty:
+            return done.stdout.strip() if done.returncode == 0 else ""
+        said = (done.stderr or done.stdout).strip()
+        if "lock" not in said.lower() or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    told = " ".join(command[2:4] if command[1] == "-m" else command[:2])
+    raise StepladderError(
+        f"{told} failed: {said[-1000:]}",
+        where=str(root.resolve()),
+        remedy="mend that, then run `stepladder ingest` again: it goes on where it stopped",
+    )

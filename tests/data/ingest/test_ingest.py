@@ -1,0 +1,113 @@
+"""What an ingest does with files, without checks and without DVC."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stepladder.data.ingest.run import ingest
+from stepladder.errors import StepladderError
+from tests.data.ingest.conftest import Project, case, example, run
+
+
+def test_an_empty_inbox_changes_nothing(plain_project: Project) -> None:
+    done = plain_project.ingest()
+    assert (done.accounts, done.strays, done.unsent) == ([], [], [])
+
+
+def test_files_of_nobody_are_named_and_left(plain_project: Project) -> None:
+    for name in ("other/examples/a.jsonl", "tiny/exmples/a.jsonl", "a.jsonl"):
+        plain_project.send(name, [example(9)])
+    assert sorted(plain_project.ingest().strays) == [
+        "a.jsonl",
+        "other/examples/a.jsonl",
+        "tiny/exmples/a.jsonl",
+    ]
+    assert (plain_project.root / "inbox/a.jsonl").exists()
+
+
+def test_rows_are_appended_after_a_last_line_without_a_break(plain_project: Project) -> None:
+    path = plain_project.root / "tasks/tiny/examples.jsonl"
+    path.write_text(path.read_text().rstrip("\n"))
+    plain_project.send("tiny/corrections/a.jsonl", [example(7)])
+    plain_project.ingest()
+    plain_project.send("tiny/examples/b.jsonl", [example(8), example(7)])
+    (account,) = plain_project.ingest().accounts
+    assert account.plan.counts["examples"].known == 1
+    assert plain_project.ids() == ["e0", "e1", "e2", "e3", "e4", "e7", "e8"]
+
+
+def test_pages_are_added_changed_and_removed_and_of_two_versions_the_later_stays(
+    plain_project: Project,
+) -> None:
+    plain_project.send("tiny/knowledge/a/new.md", "first")
+    plain_project.send("tiny/knowledge/harbour.md", "# Harbour\n")
+    plain_project.ingest()
+    plain_project.send("tiny/knowledge/a/new.md", "second")
+    plain_project.send("tiny/knowledge/harbour.md.removed", "")
+    plain_project.send("tiny/knowledge/none.md.removed", "")
+    (account,) = plain_project.ingest().accounts
+    knowledge = plain_project.root / "tasks/tiny/knowledge"
+    assert {path.name: path.read_text() for path in knowledge.rglob("*.md")} == {"new.md": "second"}
+    counts = account.plan.counts["knowledge"]
+    assert (counts.arrived, counts.kept, counts.known) == (3, 2, 1)
+    assert [(one.page, one.change) for one in account.plan.pages] == [
+        ("a/new", "changed"),
+        ("harbour", "removed"),
+    ]
+    assert run(plain_project.root, "git", "status", "--porcelain") == ""
+
+
+def test_what_else_is_staged_or_changed_stays_out_of_the_commit(plain_project: Project) -> None:
+    (plain_project.root / "staged").write_text("")
+    run(plain_project.root, "git", "add", "staged")
+    (plain_project.root / "params.yaml").write_text(
+        (plain_project.root / "params.yaml").read_text() + "seed: 1\n"
+    )
+    plain_project.send("tiny/cases/a.jsonl", [case(7)])
+    plain_project.ingest()
+    changed = run(plain_project.root, "git", "show", "--format=", "--name-only", "HEAD").split()
+    assert changed == ["tasks/tiny/cases.jsonl"]
+    assert run(plain_project.root, "git", "status", "--porcelain").splitlines() == [
+        "M params.yaml",
+        "A  staged",
+    ]
+
+
+def test_a_dataset_edited_under_a_batch_in_hand_is_planned_anew(
+    plain_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_project.send("tiny/examples/a.jsonl", [example(7), example(8)])
+    with monkeypatch.context() as patch:
+        patch.setattr("stepladder.data.ingest.steps.change_dataset", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            plain_project.ingest()
+    path = plain_project.root / "tasks/tiny/examples.jsonl"
+    path.write_text(path.read_text() + json.dumps(example(8)) + "\n")
+    (account,) = plain_project.ingest().accounts
+    counts = account.plan.counts["examples"]
+    assert (counts.arrived, counts.kept, counts.known) == (2, 1, 1)
+    assert plain_project.ids() == ["e0", "e1", "e2", "e3", "e4", "e8", "e7"]
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_inbox_at_a_url_is_read_once(plain_project: Project) -> None:
+    import fsspec
+
+    plain_project.set(inbox="memory://arrivals")
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/arrivals/tiny/examples/a.jsonl", json.dumps(example(7)).encode())
+    assert plain_project.ingest().accounts[0].plan.counts["examples"].kept == 1
+    assert plain_project.ingest().accounts == []
+    assert files.exists("/arrivals/tiny/examples/a.jsonl")
+    files.rm("/arrivals", recursive=True)
+
+
+def test_without_git_it_says_what_to_do(tmp_path: Path, plain_project: Project) -> None:
+    with pytest.raises(StepladderError, match="no git repository with a commit"):
+        ingest(tmp_path, plain_project.settings)

@@ -1,0 +1,55 @@
+"""An ingest end to end: real git, DVC and Great Expectations."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from tests.data.ingest.conftest import Project, case, example, run
+
+pytestmark = pytest.mark.slow
+
+
+def test_good_rows_join_the_dataset_as_a_version_that_a_clone_can_check_out(project: Project) -> None:
+    project.send("tiny/examples/a.jsonl", [example(n) for n in range(3, 8)])
+    project.send("tiny/cases/a.jsonl", [case(9)])
+    (account,) = project.ingest().accounts
+    assert project.ids() == [f"e{n}" for n in range(8)]
+    assert project.ids("cases") == ["c0", "c1", "c2", "c9"]
+    counts = account.plan.counts["examples"]
+    assert (counts.arrived, counts.kept, counts.quarantined, counts.known) == (5, 3, 0, 2)
+    assert account.commit == run(project.root, "git", "rev-parse", f"{account.tag}^{{commit}}")
+    message = run(project.root, "git", "log", "-1", "--format=%B")
+    assert "Update tiny: 1 cases and 3 examples added" in message
+    assert "examples: 5 in = 3 kept + 0 quarantined + 2 known" in message
+    changed = run(project.root, "git", "show", "--format=", "--name-only", "HEAD").split()
+    assert changed == ["tasks/tiny/cases.jsonl", "tasks/tiny/examples.jsonl.dvc"]
+    assert run(project.root, "git", "status", "--porcelain") == ""
+    clone = project.root.parent / "clone"
+    run(project.root.parent, "git", "clone", "-q", str(project.root), str(clone))
+    run(clone, sys.executable, "-m", "dvc", "pull", "-q")
+    for name in ("examples.jsonl", "cases.jsonl"):
+        here = (project.root / "tasks/tiny" / name).read_bytes()
+        assert (clone / "tasks/tiny" / name).read_bytes() == here
+    (line,) = (project.root / ".ingest/events.jsonl").read_text().splitlines()
+    event = json.loads(line)
+    assert event["event"] == "dataset.updated"
+    assert (event["task"], event["kinds"], event["commit"]) == ("tiny", ["cases", "examples"], account.commit)
+    assert event["counts"]["examples"]["kept"] == 3
+    assert not [path for path in (project.root / "inbox").rglob("*") if path.is_file()]
+    assert "validations" in (project.root / "build/arrived/tiny/data_docs/rows/index.html").read_text()
+
+
+def test_a_file_that_comes_again_changes_nothing(project: Project) -> None:
+    rows = [example(7), example(8, completion="mail me at jane.doe@acme.com")]
+    project.send("tiny/examples/a.jsonl", rows)
+    project.ingest()
+    head = run(project.root, "git", "rev-parse", "HEAD")
+    project.send("tiny/examples/again.jsonl", rows)
+    (account,) = project.ingest().accounts
+    assert account.plan.counts["examples"].known == 2
+    assert account.commit is None
+    assert run(project.root, "git", "rev-parse", "HEAD") == head
+    assert len(list((project.root / "quarantine/tiny").iterdir())) == 1
