@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepladder.data.answers import answer_check
-from stepladder.data.headings import section_ids, without_part
+from stepladder.data.headings import section_ids
 from stepladder.data.ingest.fill import RowKind
 from stepladder.data.ingest.known import Known
 from stepladder.data.ingest.language import language_finder
@@ -145,7 +145,7 @@ def _orphans(page: str, text: str | None, known: Known) -> str | None:
     gone = [
         (evidence, f"{n} of the {kind}")
         for evidence, kind, n in known.evidence_in(page)
-        if evidence not in ids and without_part(evidence) not in ids
+        if evidence not in ids
     ]
     if not gone:
         return None
@@ -175,9 +175,7 @@ def _evidence_check(page_text: PageText) -> Callable[[Sequence[str]], str | None
         return sections[page]
 
     def missing(evidence: Sequence[str]) -> str | None:
-        absent = [
-            item for item in evidence if not {item, without_part(item)} & ids_of(item.partition("#")[0])
-        ]
+        absent = [item for item in evidence if item not in ids_of(item.partition("#")[0])]
         return f"no such page or section: {', '.join(absent)}" if absent else None
 
     return missing
