@@ -141,6 +141,43 @@ def verdict(
 
 
 @app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="TASK@version or TASK@alias; TASK alone: the challenger")],
+    after: Annotated[str, typer.Argument(help="another release of the same task")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare two releases on the cases that both were asked, and name those that changed sides."""
+    from stepladder.climb import print_comparison
+    from stepladder.stages.compare import compare as compare_releases
+
+    found = compare_releases(_workspace(), before, after)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        print_comparison(found)
+
+
+@app.command()
+def verify(
+    of: Annotated[str, typer.Argument(metavar="VERDICT", help="a verdict.json, or a task for its own")],
+    as_json: AsJson = False,
+) -> None:
+    """Recompute a verdict from the stored responses; refuse one that was edited."""
+    from stepladder.stages.verify import verify as verify_verdict
+
+    workspace = _workspace()
+    path = workspace.verdict(of) if of in workspace.settings.tasks else Path(of)
+    found = verify_verdict(workspace, path)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    signed = "signed, " if found.signed else ""
+    typer.echo(
+        f"{path}: {signed}and what the {found.responses:,} stored responses give (digest {found.digest[:12]})"
+    )
+
+
+@app.command()
 def advise(
     task: Annotated[str, typer.Argument(help="the task's name, which need not exist yet")] = "my-task",
     good_enough: Known = None,

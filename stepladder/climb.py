@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stepladder.errors import StepladderError
+from stepladder.ladder.compare import ReleaseComparison
 from stepladder.ladder.form import Verdict
 from stepladder.stages.workspace import Workspace, load
+
+_MOST_CASES = 20  # of those that changed sides; --json prints all
 
 
 def climb(workspace: Workspace, *, force: bool, as_json: bool) -> None:
@@ -99,6 +102,34 @@ def _table(verdict: Verdict) -> object:
     for name in verdict.skipped:
         table.add_row(name, "skipped", "-", "-", "-", "-", "-", "no", style="dim")
     return table
+
+
+def print_comparison(found: ReleaseComparison) -> None:
+    """The paired difference, and a table of the cases that changed sides."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    interval = found.comparison.interval
+    between = f" ({interval.low:+.3f} to {interval.high:+.3f})" if interval.low is not None else ""
+    console.print(
+        f"{found.after} scores {found.score_after:.3f}, {found.before} {found.score_before:.3f}, on the"
+        f" {found.cases:,} cases that both were asked: {found.comparison.difference:+.3f}{between},"
+        f" p = {found.comparison.p:.2g}",
+        soft_wrap=True,
+    )
+    if found.only_before or found.only_after:
+        console.print(f"left out: {found.only_before} and {found.only_after} cases that only one was asked")
+    for heading, cases in (("gained", found.gained), ("lost", found.lost)):
+        if cases:
+            table = Table(title=f"{heading}: {len(cases)}", title_justify="left")
+            for column in ("case", "slice", "before", "after", "input"):
+                table.add_column(column, overflow="ellipsis", no_wrap=True)
+            for case in cases[:_MOST_CASES]:
+                table.add_row(
+                    case.id, case.slice, f"{case.before:.2f}", f"{case.after:.2f}", case.input.splitlines()[0]
+                )
+            console.print(table)
 
 
 def _print_next(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:

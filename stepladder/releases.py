@@ -7,6 +7,7 @@ A release is a folder, named by its digest:
     index/         the index version (on a server: its manifest, which names it), for a rung with retrieval
     adapter/       the LoRA adapter, for a rung with one
     verdict.json   the verdict that chose it
+    outcomes.json  what it said for each case, to compare it with later ones
     report.html
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from stepladder.tasks import Strict, explain
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+OUTCOMES = "outcomes.json"
 _DIGEST_TAG = "release.digest"
 
 
@@ -76,18 +79,17 @@ def freeze(
     out: Path,
     *,
     task: Path,
-    verdict: Path,
-    report: Path,
+    files: Mapping[str, Path],
     index: Path | None,
     adapter: Path | None,
 ) -> None:
-    """Copy all that a release needs into ``out``, whole or not at all."""
+    """Copy all that a release needs into ``out``, whole or not at all; ``files`` by their name there."""
     with writing(out) as draft:
         (draft / "task").mkdir(parents=True)
         for name in ("task.yaml", "prompt.md"):
             shutil.copy2(task / name, draft / "task" / name)
-        shutil.copy2(verdict, draft / "verdict.json")
-        shutil.copy2(report, draft / "report.html")
+        for name, source in files.items():
+            shutil.copy2(source, draft / name)
         if index:
             shutil.copytree(index, draft / "index")
         if adapter:
@@ -95,8 +97,14 @@ def freeze(
         write_json(draft / "release.json", release.model_dump(mode="json"))
 
 
-def register(folder: Path, release: Release, sentence: str, run_id: str) -> str:
+def register(folder: Path, release: Release, description: str, run_id: str) -> str:
     """Register a frozen release, or find it registered already, and give it alias ``challenger``.
+
+    Args:
+        folder: from `freeze`.
+        release: what is in it.
+        description: Markdown, shown on the version's page.
+        run_id: the MLflow run that made it.
 
     Returns:
         The version in the registry.
@@ -120,7 +128,7 @@ def register(folder: Path, release: Release, sentence: str, run_id: str) -> str:
             "verdict.digest": release.verdict_digest,
         }
         version = str(mlflow.register_model(f"models:/{model.model_id}", name, tags=tags).version)
-        client.update_model_version(name, version, description=sentence)
+        client.update_model_version(name, version, description=description)
     client.set_registered_model_alias(name, CHALLENGER, version)
     return version
 
@@ -131,23 +139,44 @@ def _version_with(client: object, name: str, digest: str) -> str | None:
 
 
 def newest(task: str, scratch: Path) -> Registered:
-    """The release that was registered last (alias ``challenger``), copied from MLflow's artifacts once.
+    """The release that was registered last (alias ``challenger``).
 
     Raises:
         StepladderError: there is none, or its folder is not a release.
+    """
+    return fetch(task, CHALLENGER, scratch)
+
+
+def fetch(task: str, which: str, scratch: Path) -> Registered:
+    """A release by alias or version number, copied from MLflow's artifacts once.
+
+    Raises:
+        StepladderError: there is no such release, or its folder is not a release.
     """
     import mlflow
 
     name = registered_name(task)
     client = mlflow.MlflowClient()
-    if not client.search_model_versions(f"name = '{name}'"):
+    versions = client.search_model_versions(f"name = '{name}'")
+    if not versions:
         raise StepladderError(
             f"task {task!r} has no release yet",
             where=f"registered model {name}",
             remedy="run `stepladder climb`; a release is registered when its verdict says promote"
             f" (`stepladder verdict {task}` tells what it says now)",
         )
-    return _fetched(client.get_model_version_by_alias(name, CHALLENGER), scratch)
+    known = {str(one.version): one for one in versions}
+    found = known.get(which)
+    if found is None:
+        aliased = with_alias(task, which, scratch)
+        if aliased is not None:
+            return aliased
+        raise StepladderError(
+            f"there is no release {which!r} of task {task!r}",
+            where=f"registered model {name}",
+            remedy=f"give an alias, or one of the versions {', '.join(sorted(known))}",
+        )
+    return _fetched(found, scratch)
 
 
 def with_alias(task: str, alias: str, scratch: Path) -> Registered | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.summary import summarise
 from stepladder.files import digest_file, read_json, write_json
 from stepladder.ladder.form import Verdict
+from stepladder.ladder.markdown import summary
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
-from stepladder.releases import Release, freeze, register, short, use_mlflow
+from stepladder.releases import OUTCOMES, Release, freeze, register, short, use_mlflow
 from stepladder.stages.prune import prune
 from stepladder.stages.rungs import adapter_record, all_outcomes, dev_scores, index_version, plan_of
-from stepladder.stages.workspace import Workspace, load
+from stepladder.stages.workspace import Workspace, load, outcomes_file
 from stepladder.tracking import RungLog, TrainingLog, log_climb
 
 
@@ -88,13 +91,21 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
         release,
         folder,
         task=workspace.root / "tasks" / name,
-        verdict=workspace.verdict(name),
-        report=workspace.report(name),
+        files={
+            "verdict.json": workspace.verdict(name),
+            "report.html": workspace.report(name),
+            OUTCOMES: _outcomes(workspace, name, plan),
+        },
         # Where a server holds the index, this is the manifest, which names the version's collection.
         index=workspace.index(name) if plan.retrieval else None,
         adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
     )
-    return register(folder, release, verdict.sentence, run_id)
+    return register(folder, release, summary(verdict), run_id)
+
+
+def _outcomes(workspace: Workspace, name: str, plan: Plan) -> Path:
+    folder = workspace.tuned_outcomes(name) if plan.tuned else workspace.base(name)
+    return outcomes_file(folder, plan.rung)
 
 
 def _release(workspace: Workspace, name: str, plan: Plan, verdict_digest: str) -> Release:

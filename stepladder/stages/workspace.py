@@ -144,6 +144,11 @@ def outcomes_in(folder: Path) -> dict[str, RungOutcomes]:
     return {outcomes.rung: outcomes for outcomes in found}
 
 
+def outcomes_file(folder: Path, rung: str) -> Path:
+    """Where one rung's outcomes lie in a folder."""
+    return folder / f"{rung}.outcomes.json"
+
+
 def save_outcomes(folder: Path, outcomes: RungOutcomes) -> None:
     """Write one rung's outcomes."""
-    save(folder / f"{outcomes.rung}.outcomes.json", outcomes)
+    save(outcomes_file(folder, outcomes.rung), outcomes)
