@@ -1,8 +1,9 @@
 """What a verdict costs: 4 rungs, 10,000 cases, 10,000 resamples, and the memory that it takes.
 
-    python bench/verdict.py [--json] [--cases 10000] [--resamples 10000] [--binary]
+    python bench/verdict.py [--json] [--cases 10000] [--size 1] [--resamples 10000] [--binary]
 
-Scores between 0 and 1 in clusters of 2, the dearest kind: scores of 0 and 1 (--binary) need no bootstrap.
+Scores between 0 and 1 of cases that stand alone, the dearest kind: clusters are fewer to draw from, and scores
+of 0 and 1 (--binary) need no bootstrap.
 The time is of summarising the rungs and deciding, and is told beside that of a matrix product of the
 size of one bootstrap, measured in the same run.
 """
@@ -29,7 +30,7 @@ PRICES = Cost(engine_per_hour=0.1, training_per_hour=0.1, adapter_life_months=3)
 SPEC = TaskSpec(title="t", scorer="exact", bars=Bars(score=0.7), margin=0.03, monthly_requests=10_000)
 
 
-def outcomes(rung: str, cases: int, binary: bool) -> RungOutcomes:
+def outcomes(rung: str, cases: int, size: int, binary: bool) -> RungOutcomes:
     drawn = np.random.default_rng(len(rung)).random(cases)
     scores = drawn < MEANS[rung] if binary else drawn ** (1 / MEANS[rung] - 1)
     answer = Response(text="a", prompt_tokens=9, completion_tokens=3, latency_ms=5.0, engine_s=len(rung) / 10)
@@ -40,7 +41,7 @@ def outcomes(rung: str, cases: int, binary: bool) -> RungOutcomes:
             reference="a",
             answerable=True,
             slice=f"slice {i % 4}",
-            cluster=f"page {i // 2}",
+            cluster=f"page {i // size}",
             score=float(score),
             exact=bool(score == 1),
             valid=True,
@@ -70,11 +71,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--resamples", type=int, default=10_000)
+    parser.add_argument("--size", type=int, default=1, help="cases to a cluster")
     parser.add_argument("--binary", action="store_true", help="scores of 0 and 1")
     options = parser.parse_args()
-    rungs = {rung: outcomes(rung, options.cases, options.binary) for rung in MEANS}
+    rungs = {rung: outcomes(rung, options.cases, options.size, options.binary) for rung in MEANS}
     evaluation = Evaluation(resamples=options.resamples)
-    product = product_seconds(options.cases // 2, options.resamples)
+    product = product_seconds(options.cases // options.size, options.resamples)
     started, cpu = time.perf_counter(), time.process_time()
     summaries = {rung: summarise(one, evaluation) for rung, one in rungs.items()}
     costs = {

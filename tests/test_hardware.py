@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
-from stepladder.hardware import device, preferred_dtype
+from stepladder.hardware import device, machine, preferred_dtype
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,7 @@ def test_bfloat16_only_where_it_is_native(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
     assert preferred_dtype() == expected
     assert device() == ("cuda" if cuda else "cpu")
+
+
+def test_the_machine_is_named_by_its_cores_and_processor() -> None:
+    assert re.fullmatch(r"\d+ cores of \S.*", machine()) or torch.cuda.is_available()

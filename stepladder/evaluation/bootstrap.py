@@ -10,8 +10,9 @@ should know about the bootstrap"). The standard error is the linearised one of a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
@@ -137,7 +138,7 @@ def bootstrap_score(sums: Floats, cases: int, naive: float, how: Resampling) -> 
     as have its variance: exact bounds, as near to 0 and 1 as it may be.
     """
     estimate = float(ratio(sums.sum(axis=0)))
-    error, t = _studentised([sums], how)
+    error, t = _studentised((sums.tobytes(),), how)
     if _unresolved(t):
         return Proportion(estimate, cases, len(sums), estimate * (1 - estimate) / error**2)
     return Bootstrapped(estimate, error, t, cases, _counted([sums]), naive)
@@ -153,7 +154,7 @@ def bootstrap_difference(
     """
     totals = [side.sum(axis=0) for side in (a, b)]
     estimate = float(ratio(totals[0]) - ratio(totals[1]))
-    error, t = _studentised([a, b], how)
+    error, t = _studentised((a.tobytes(), b.tobytes()), how)
     if _unresolved(t):
         leads = a[:, 0] / totals[0][1] - b[:, 0] / totals[1][1]
         first, second = float(leads.clip(min=0).sum()), float(-leads.clip(max=0).sum())
@@ -175,15 +176,17 @@ def _counted(sides: Sequence[Floats]) -> int:
     return len(sides[0]) if all(side[:, 1].sum() > 0 for side in sides) else 1
 
 
-def _studentised(sides: Sequence[Floats], how: Resampling) -> tuple[float, Floats]:
+@lru_cache(maxsize=32)  # a rung is summarised, and then weighed
+def _studentised(contents: tuple[bytes, ...], how: Resampling) -> tuple[float, Floats]:
     """Standard error, and the sorted t-values of the resamples, of the first side minus the second.
 
-    Each side is centred, over - ratio * under, so that its error in a resample is the drawn sum of that
-    over the drawn sum of ``under``. The variance is quadratic in these columns, hence a weighted sum of their
-    drawn products.
+    Each side, its sums as bytes, is centred, over - ratio * under, so that its error in a resample is the
+    drawn sum of that over the drawn sum of ``under``. The variance is quadratic in these columns, hence a
+    weighted sum of their drawn products.
     """
     import numpy as np
 
+    sides = [np.frombuffer(content).reshape(-1, 2) for content in contents]
     size = len(sides[0])
     if _counted(sides) == 1:
         return 0.0, np.zeros(0)
@@ -199,11 +202,19 @@ def _studentised(sides: Sequence[Floats], how: Resampling) -> tuple[float, Float
     observed = _errors(matrix.sum(axis=0)[None, :], places, size)[1][0]
     if observed < 1e-12:
         return 0.0, np.zeros(0)
-    parts = [_errors(part.astype(np.float64) @ matrix, places, size) for part in draws(size, how)]
+    parts = [_errors(drawn, places, size) for drawn in _drawn(matrix, how)]
     error, standard = (np.concatenate(found) for found in zip(*parts, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(np.abs(error) < 1e-12, 0.0, error / standard)
     return float(observed), np.sort(t)
+
+
+def _drawn(matrix: Floats, how: Resampling) -> Iterator[Floats]:
+    """Drawn sums of a matrix's columns, shape (some resamples, columns)."""
+    import numpy as np
+
+    for part in draws(len(matrix), how):
+        yield part.astype(np.float64) @ matrix
 
 
 def _errors(sums: Floats, places: Sequence[tuple[int, int]], size: int) -> tuple[Floats, Floats]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Statistic = Literal["mean", "micro-f1"]
 
-_AT_ONCE = 4_000_000  # draws in one part: bounds memory to about 100 MB
+_AT_ONCE = 400_000  # draws in one part: what is counted and multiplied at once stays in the cache
 _KEPT = 120_000_000  # bytes of draws that are kept for the next rung
 
 
@@ -164,13 +164,22 @@ def swapped_differences(a: Floats, b: Floats, how: Resampling) -> tuple[Floats, 
 
 
 def _coins(size: int, how: Resampling) -> Iterator[Floats]:
-    """Fair coins, 0 or 1, of shape (some resamples, size)."""
+    """Fair coins, 0 or 1, of shape (some resamples, size); the same for every two rungs."""
     import numpy as np
 
-    generator = np.random.default_rng([how.seed, 1])
-    for rows in _parts(size, how.resamples):
-        packed = generator.integers(256, size=(rows, -(-size // 8)), dtype=np.uint8)
+    for packed in _kept_coins(size, how.resamples, how.seed):
         yield np.unpackbits(packed, axis=1, count=size).astype(np.float64)
+
+
+@lru_cache(maxsize=4)
+def _kept_coins(size: int, resamples: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
+    import numpy as np
+
+    generator = np.random.default_rng([seed, 1])
+    width = -(-size // 8)
+    return tuple(
+        generator.integers(256, size=(rows, width), dtype=np.uint8) for rows in _parts(size, resamples)
+    )
 
 
 def draws(size: int, how: Resampling) -> Iterator[NDArray[np.uint8]]:

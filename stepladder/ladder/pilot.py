@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 SLICES = (0.25, 0.5, 1.0)  # of the largest slice: doubling sizes show the curve best for their tokens
 
 
-def slice_budgets(tokens: int) -> list[int]:
-    """Tokens of each slice, which together read ``tokens``."""
-    return [int(tokens * share / sum(SLICES)) for share in SLICES]
+def largest_slice(tokens: int) -> int:
+    """Tokens of the largest slice, where all of them together read ``tokens``."""
+    return int(tokens / sum(SLICES))
+
+
+def slice_budgets(largest: int) -> list[int]:
+    """Tokens of each slice, ascending."""
+    return [int(largest * share) for share in SLICES]
 
 
 def predict(

@@ -11,7 +11,7 @@ from stepladder.evaluation.evaluate import as_cases
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.respond import responding
 from stepladder.files import digest_folder
-from stepladder.ladder.pilot import predict, slice_budgets
+from stepladder.ladder.pilot import largest_slice, predict, slice_budgets
 from stepladder.models import require_base
 from stepladder.stages.answering import Assistant, contexts_of, responder_for
 from stepladder.stages.evaluate_tuned import tuned_plan
@@ -34,11 +34,11 @@ def run_pilot(workspace: Workspace, task: Task, rows: Prepared, tokens: int, tar
         StepladderError: the examples are too few for three slices, or training or the engine fails.
     """
     settings = workspace.settings
-    budgets = slice_budgets(tokens)
-    largest, _ = training_rows(workspace, task, rows.train, budgets[-1])
+    largest, _ = training_rows(workspace, task, rows.train, largest_slice(tokens))
+    there_are = sum(row.tokens for row in largest) * settings.tuning.epochs
     dev = as_cases(rows.dev, task.spec.scorer)
     read, outcomes = [], []
-    for budget in budgets:
+    for budget in slice_budgets(there_are):
         part, _ = fit_budget(
             largest, budget, settings.engine.max_model_len, settings.tuning.epochs, settings.seed
         )

@@ -14,6 +14,7 @@ not a curve of another shape. From few points it is wide, as it should be.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from stepladder.errors import StepladderError
@@ -61,14 +62,15 @@ def extrapolate(
         confidence: of the two-sided interval.
 
     Raises:
-        StepladderError: there are fewer than three slices, or one is empty.
+        StepladderError: there are fewer than three slices, or they do not grow.
     """
     import numpy as np
 
-    if len(tokens) < 3 or min(tokens) <= 0:
+    if len(tokens) < 3 or any(low >= high for low, high in pairwise([0, *tokens])):
         raise StepladderError(
-            f"a curve needs three slices with tokens in each, and there are {len(tokens)}",
-            remedy="raise climb.pilot_tokens, or set it to 0 for no pilot",
+            f"a curve needs three slices that grow, and theirs are {', '.join(map(str, tokens))} tokens",
+            where="the pilot",
+            remedy="raise climb.pilot_tokens, add examples, or set climb.pilot_tokens: 0 for no pilot",
         )
     sizes = np.asarray(tokens, dtype=np.float64)
     ends = _read_off(sizes, 1 - np.asarray(replicates), target)

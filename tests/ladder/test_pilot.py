@@ -7,14 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from stepladder.evaluation.records import RungOutcomes
-from stepladder.ladder.pilot import predict, slice_budgets
+from stepladder.ladder.pilot import largest_slice, predict, slice_budgets
 
 Ladder = Callable[..., dict[str, RungOutcomes]]
 
 
 def test_slices_double_and_spend_no_more_than_there_is() -> None:
-    small, middle, large = slice_budgets(70_000)
-    assert (small, middle, large) == (10_000, 20_000, 40_000)
+    assert slice_budgets(largest_slice(70_000)) == [10_000, 20_000, 40_000]
 
 
 @pytest.mark.parametrize("counted", [False, True])

@@ -50,8 +50,8 @@ def test_the_further_the_wider() -> None:
     assert far.high - far.low > near.high - near.low
 
 
-@pytest.mark.parametrize("tokens", [[10, 20], [0, 10, 20]])
-def test_too_little_for_a_curve_is_refused(tokens: list[int]) -> None:
+@pytest.mark.parametrize("tokens", [[10, 20], [0, 10, 20], [10, 20, 20]])
+def test_slices_that_make_no_curve_is_refused(tokens: list[int]) -> None:
     scores = np.full(len(tokens), 0.5)
     with pytest.raises(StepladderError, match="three slices"):
         extrapolate(tokens, scores, scores[None], 100, 0.95)
