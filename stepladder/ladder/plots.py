@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
+from stepladder.evaluation.cost import monthly_cost
 from stepladder.ladder.form import Verdict
 
 _INK, _MUTED, _LINE, _ACCENT, _WARN, _PAPER = (f"#00000{number}" for number in range(1, 7))
@@ -26,6 +27,7 @@ _VARIABLES = {
     _PAPER: "paper",
 }
 _LABEL_GAP = 0.07  # of the axis: labels nearer than this are moved apart
+_DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (2, 2)), (0, (7, 2, 1, 2)))  # told apart in print
 _WINDOW = 4  # steps before and after over which the training loss is averaged
 
 
@@ -62,6 +64,53 @@ def quality_against_cost(verdict: Verdict) -> str:
         axes.set_xlabel("US dollars per 1,000 requests")
         axes.set_ylabel("score")
     return parts[0]
+
+
+def cost_by_volume(verdict: Verdict) -> str:
+    """Each rung's cost per 1,000 requests at every monthly volume; dots where two rungs break even."""
+    import numpy as np
+
+    present = next(iter(verdict.costs.values())).monthly_requests
+    crossings = [even for even in verdict.break_even if even.monthly_requests]
+    marked = [present, *(even.monthly_requests for even in crossings if even.monthly_requests)]
+    low, high = min(marked) / 10, max(marked) * 10
+    volumes = np.geomspace(low, high, 60)
+    with _figure("volume", 4.6, 3.4, _volume_in_words(verdict, present)) as (axes, parts):
+        axes.axvline(present, color=_WARN, linestyle=(0, (5, 3)), linewidth=1.2)
+        axes.annotate(
+            f"{present:,} a month", (present, 0.98), xycoords=("data", "axes fraction"),
+            xytext=(4, 0), textcoords="offset points", color=_WARN, fontsize=9, va="top",
+        )  # fmt: skip
+        for (rung, cost), dashes in zip(verdict.costs.items(), _DASHES, strict=False):
+            chosen = rung == verdict.rung
+            line = [1000 * monthly_cost(cost, volume) / volume for volume in volumes]
+            axes.plot(
+                volumes, line, label=rung, linestyle=dashes, linewidth=2.4 if chosen else 1.4,
+                color=_ACCENT if chosen else _INK,
+            )  # fmt: skip
+        for even in crossings:
+            volume = even.monthly_requests or 1.0
+            axes.plot(
+                volume, 1000 * monthly_cost(verdict.costs[even.a], volume) / volume, "o", markersize=6,
+                color=_INK, markerfacecolor=_PAPER, markeredgewidth=1.5,
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlim(low, high)
+        axes.set_xlabel("requests a month")
+        axes.set_ylabel("US dollars per 1,000")
+        axes.legend(frameon=False, fontsize=9, labelcolor=_INK, handlelength=3)
+    return parts[0]
+
+
+def _volume_in_words(verdict: Verdict, present: int) -> str:
+    crossings = [
+        f"{even.a} and {even.b} cost the same at {even.monthly_requests:,.0f} requests a month"
+        for even in verdict.break_even
+        if even.monthly_requests
+    ]
+    told = "; ".join(crossings) or "no two rungs cost the same at any volume"
+    return f"Cost per 1,000 requests against monthly volume, {present:,} at present: {told}."
 
 
 def failure_shares(gaps: Mapping[str, float]) -> str:

@@ -12,6 +12,8 @@ from stepladder.evaluation.summary import RungSummary
 from stepladder.files import write_text
 from stepladder.ladder import plots, wording
 from stepladder.ladder.form import Verdict
+from stepladder.ladder.suspects import Suspect
+from stepladder.ladder.tree import branches
 from stepladder.tasks import Strict
 
 MOST_CASES = 25
@@ -34,6 +36,7 @@ def write_report(
     summaries: Mapping[str, RungSummary],
     outcomes: Mapping[str, RungOutcomes],
     losses: Sequence[float] | None,
+    suspects: Sequence[Suspect],
     path: Path,
 ) -> None:
     """Write the report, whole or not at all. The same inputs give the same bytes.
@@ -43,12 +46,13 @@ def write_report(
         summaries: by rung, for the slices.
         outcomes: by rung, for the failing cases.
         losses: training loss by step; None or empty where nothing was trained.
+        suspects: cases whose reference a person should look at.
         path: the HTML file.
 
     Raises:
         StepladderError: the file cannot be written.
     """
-    write_text(path, render_report(verdict, summaries, outcomes, losses))
+    write_text(path, render_report(verdict, summaries, outcomes, losses, suspects))
 
 
 def render_report(
@@ -56,6 +60,7 @@ def render_report(
     summaries: Mapping[str, RungSummary],
     outcomes: Mapping[str, RungOutcomes],
     losses: Sequence[float] | None,
+    suspects: Sequence[Suspect] = (),
 ) -> str:
     """The report's HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -68,6 +73,7 @@ def render_report(
         lstrip_blocks=True,
     )
     environment.filters["money"] = wording.money
+    environment.filters["figure"] = wording.figure
     rungs = list(verdict.rungs)
     return environment.get_template("report.html.j2").render(
         verdict=verdict,
@@ -75,7 +81,10 @@ def render_report(
         slices={name: part.n for rung in rungs for name, part in sorted(summaries[rung].slices.items())},
         cases=failing_cases(outcomes, rungs),
         failing=_count_failing(outcomes, rungs),
+        branches=branches(verdict),
+        suspects=suspects,
         quality=plots.quality_against_cost(verdict),
+        volume=plots.cost_by_volume(verdict),
         gaps=plots.failure_shares(verdict.gaps) if any(verdict.gaps.values()) else "",
         loss=plots.training_loss(losses) if losses else "",
         assumptions=list(dict.fromkeys(line for cost in verdict.costs.values() for line in cost.assumptions)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from stepladder.ladder.form import Criterion, RungVerdict, Verdict
+from stepladder.ladder.form import Criterion, Factor, RungVerdict, Verdict
 from stepladder.tasks import Bars
 
 _WHAT_HELPS = {
@@ -87,6 +87,13 @@ def advice(gaps: Mapping[str, float], rungs: Collection[str]) -> list[str]:
         for cause, share in shares
         if share > 0
     ]
+
+
+def figure(value: float, factor: Factor) -> str:
+    """A number of the rule as people write it; the engine's price is told as a multiple."""
+    if factor == "monthly requests":
+        return f"{value:,.0f}"
+    return f"{value:.2g} times" if factor == "engine price" else f"{value:.2g}"
 
 
 def money(dollars: float) -> str:

@@ -4,6 +4,7 @@ from stepladder.console import say
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.report import write_report
+from stepladder.stages.diagnose import failures_with_adapter
 from stepladder.stages.rungs import adapter_record, all_outcomes
 from stepladder.stages.workspace import Workspace, load
 
@@ -18,6 +19,7 @@ def run(workspace: Workspace, name: str) -> None:
         {rung: summarise(one, settings.evaluation, settings.seed) for rung, one in outcomes.items()},
         outcomes,
         record.result.losses if record else None,
+        failures_with_adapter(workspace, name).suspects,
         workspace.report(name),
     )
     say(f"report {name}: {workspace.report(name)}")
