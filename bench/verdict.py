@@ -3,7 +3,8 @@
     python bench/verdict.py [--json] [--cases 10000] [--size 1] [--resamples 10000] [--binary]
 
 Scores between 0 and 1 of cases that stand alone, the dearest kind: clusters are fewer to draw from, and
-scores of 0 and 1 (--binary) need no bootstrap. The time is of summarising the rungs and deciding, and is told beside that of a matrix product of the
+scores of 0 and 1 (--binary) need no bootstrap.
+The time is of summarising the rungs and deciding, and is told beside that of a matrix product of the
 size of one bootstrap, measured in the same run.
 """
 

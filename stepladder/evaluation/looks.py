@@ -7,6 +7,7 @@ climbs were run that share the tracking server.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: st
     """
     if _is_missing(tracking_uri, root):
         return 1
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

@@ -37,13 +37,13 @@ class Bounded:
 
     @property
     def p_holds(self) -> float:
-        """Against "it is missed"."""
-        return self.score.p_at_most(self.limit)
+        """Against "it is missed"; nothing misses a bar of 0."""
+        return self.score.p_at_most(self.limit) if self.limit > 0 else 0.0
 
     @property
     def p_fails(self) -> float:
         """Against "it is met"."""
-        return self.score.p_at_least(self.limit)
+        return self.score.p_at_least(self.limit) if self.limit > 0 else 1.0
 
     @property
     def promising(self) -> bool:

@@ -55,8 +55,9 @@ def _cut(sample: Path, task: Path) -> None:
     write_rows(task / "examples.jsonl", examples)
     spec = (sample / "task.yaml").read_text()
     assert "score: 0.70, forgetting: 0.50" in spec
-    easy = spec.replace("score: 0.70, forgetting: 0.50", "score: 0.01, forgetting: 9")
-    (task / "task.yaml").write_text(easy)
+    assert "margin: 0.03" in spec
+    easy = spec.replace("score: 0.70, forgetting: 0.50", "score: 0, forgetting: 9")
+    (task / "task.yaml").write_text(easy.replace("margin: 0.03", "margin: 0.9"))
     (task / "prompt.md").write_text((sample / "prompt.md").read_text())
     (task / "knowledge").mkdir()
     for page in {row["cluster"] for row in [*cases, *examples]}:

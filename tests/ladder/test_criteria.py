@@ -37,6 +37,12 @@ def test_only_what_the_task_asks_is_asked(rows: list[Outcome]) -> None:
     assert names(everything) == ["score", "abstention", "valid", "latency", "forgetting", "cost"]
 
 
+def test_nothing_misses_a_bar_of_0(ladder: Ladder) -> None:
+    wrong = ordered(ladder({"lora": 0.0}, clusters=40, size=1)["lora"])
+    found = ask("prompt", wrong, Bars(score=0), Resampling(), None, 0.01)
+    assert (found.p_holds, found.p_fails) == (0, (1,))
+
+
 def test_the_prompt_rung_has_nothing_to_forget(rows: list[Outcome]) -> None:
     assert names(ask("prompt", rows, Bars(score=0.7), Resampling(), None, 0.01)) == ["score"]
 

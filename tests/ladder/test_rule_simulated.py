@@ -8,6 +8,7 @@ the bar, one that is worse by the margin than a good dearer one, or one dearer t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +21,7 @@ from stepladder.evaluation.power import cases_needed
 from stepladder.evaluation.resampling import Resampling
 from stepladder.ladder.criteria import Asked, Bounded
 from stepladder.ladder.rule import Walk, walk
-from stepladder.ladder.weigh import ladder_of
+from stepladder.ladder.weigh import ladder_of, replaces
 
 LADDERS = 2000
 ALPHA, BAR, MARGIN = 0.05, 0.7, 0.1
@@ -29,8 +30,8 @@ QUICK = Resampling(resamples=400)
 Scores = dict[str, np.ndarray]
 
 
-def decide(scores: Scores, clusters: list[str]) -> Walk:
-    """The rule as ``decide`` applies it, without the wording."""
+def decide(scores: Scores, clusters: list[str], extra: int = 0) -> Walk:
+    """The rule as ``weigh`` applies it; ``extra`` is 1 where a champion serves."""
     asked = {
         rung: Asked((Bounded("score", BAR, score_of(one, clusters, "mean", QUICK), len(one)),), ())
         for rung, one in scores.items()
@@ -39,7 +40,7 @@ def decide(scores: Scores, clusters: list[str]) -> Walk:
         (dearer, cheaper): pair_of(scores[dearer], scores[cheaper], clusters, "mean", QUICK)
         for cheaper, dearer in combinations(RUNGS, 2)
     }
-    return walk(ladder_of(RUNGS, asked, pairs, MARGIN), ALPHA)
+    return walk(replace(ladder_of(RUNGS, asked, pairs, MARGIN), extra=extra), ALPHA)
 
 
 def uniforms(generator: np.random.Generator, clusters: int, size: int) -> Scores:
@@ -104,6 +105,24 @@ def test_all_equal_above_the_bar_to_promote_a_dearer_one_is_wrong(kind: Kind, si
 def test_three_that_are_worse_by_the_margin_are_not_promoted(kind: Kind, size: int) -> None:
     """The hardest case for "no worse": every cheaper rung lies exactly the margin below the dearest."""
     assert wrong_share(kind, size, (0.83, 0.83, 0.83, 0.93), set(RUNGS[:3])) <= ALPHA
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lead", "cheaper"), [(0.0, False), (MARGIN, True)])
+def test_a_champion_that_is_no_worse_stays(lead: float, cheaper: bool) -> None:
+    """As good as dearer rungs, or better by the margin than cheaper ones: no rung may replace it."""
+    generator = np.random.default_rng([7, int(cheaper)])
+    names = [str(i) for i in range(160)]
+    wrong = 0
+    for _ in range(LADDERS):
+        drawn = uniforms(generator, 160, 1)
+        champion = binary((drawn["rag"] + generator.random(160)) % 1, 0.83 + lead)
+        scores = {rung: binary(drawn[rung], 0.83) for rung in RUNGS}
+        ended = decide(scores, names, extra=1)
+        if ended.promoted:
+            against = pair_of(scores[ended.promoted], champion, names, "mean", QUICK)
+            wrong += replaces(against, cheaper, MARGIN, ended.level)
+    assert wrong / LADDERS <= ALPHA
 
 
 @pytest.mark.slow
