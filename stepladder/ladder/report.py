@@ -36,8 +36,8 @@ def write_report(
     summaries: Mapping[str, RungSummary],
     outcomes: Mapping[str, RungOutcomes],
     losses: Sequence[float] | None,
-    suspects: Sequence[Suspect],
     path: Path,
+    suspects: Sequence[Suspect] = (),
 ) -> None:
     """Write the report, whole or not at all. The same inputs give the same bytes.
 
@@ -46,8 +46,8 @@ def write_report(
         summaries: by rung, for the slices.
         outcomes: by rung, for the failing cases.
         losses: training loss by step; None or empty where nothing was trained.
-        suspects: cases whose reference a person should look at.
         path: the HTML file.
+        suspects: cases whose reference a person should look at.
 
     Raises:
         StepladderError: the file cannot be written.

@@ -19,7 +19,7 @@ def run(workspace: Workspace, name: str) -> None:
         {rung: summarise(one, settings.evaluation, settings.seed) for rung, one in outcomes.items()},
         outcomes,
         record.result.losses if record else None,
-        failures_with_adapter(workspace, name).suspects,
         workspace.report(name),
+        failures_with_adapter(workspace, name).suspects,
     )
     say(f"report {name}: {workspace.report(name)}")

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from stepladder.evaluation.records import RungOutcomes
-from stepladder.ladder.form import Verdict
+from stepladder.ladder.form import Flip, Verdict
 from stepladder.ladder.report import MOST_CASES, failing_cases, render_report, write_report
+from stepladder.ladder.suspects import Suspect
+from stepladder.ladder.tree import branches
 from stepladder.ladder.verdict import Evidence, decide
 
 Ladder = Callable[..., dict[str, RungOutcomes]]
@@ -60,11 +62,16 @@ def report(ladder: Ladder, evidence_of: MakeEvidence) -> MakeReport:
     """Evidence, verdict and page of a ladder; some of the evidence may be replaced."""
 
     def build(
-        outcomes: dict[str, RungOutcomes] | None = None, losses: Sequence[float] | None = LOSSES, **more: Any
+        outcomes: dict[str, RungOutcomes] | None = None,
+        losses: Sequence[float] | None = LOSSES,
+        flip: list[Flip] | None = None,
+        suspects: Sequence[Suspect] = (),
+        **more: Any,
     ) -> tuple[Verdict, str, Page]:
         evidence = evidence_of(outcomes or ladder(), **more)
         verdict = decide(evidence)
-        html = render_report(verdict, evidence.summaries, evidence.outcomes, losses)
+        verdict = verdict.model_copy(update={"flips": flip or []})
+        html = render_report(verdict, evidence.summaries, evidence.outcomes, losses, suspects)
         return verdict, html, Page(html)
 
     return build
@@ -103,12 +110,38 @@ def test_its_numbers_are_the_verdicts(report: MakeReport) -> None:
 def test_a_screen_reader_is_told_what_figures_and_tables_hold(report: MakeReport) -> None:
     _, html, page = report()
     figures = page.all("svg")
-    assert len(figures) == 3
+    assert len(figures) == 4
     assert all(figure["role"] == "img" and figure["aria-label"] for figure in figures)
     assert "lora+rag scores 0.83" in figures[0]["aria-label"]
     assert html.count("<caption>") == html.count("<table>")
     assert all(attributes.get("scope") in ("row", "col") for attributes in page.all("th"))
     assert page.all("html")[0]["lang"] == "en"
+
+
+def test_the_tree_shows_each_question_with_its_evidence(report: MakeReport) -> None:
+    verdict, _, page = report()
+    for branch in branches(verdict):
+        assert branch.question in page.text
+        assert branch.evidence[1:] in page.text
+
+
+def test_what_would_flip_the_decision_is_told(report: MakeReport) -> None:
+    flip = Flip(factor="monthly requests", present=10_000, at=250, decision="promote", rung="rag")
+    _, _, page = report(flip=[flip])
+    assert "10,000250promote rag" in re.sub(r"\s*\n\s*", "", page.text)
+    _, _, page = report()
+    assert "it rests on the scores" in page.text
+
+
+def test_suspect_references_are_listed_with_what_the_rungs_say(report: MakeReport) -> None:
+    suspect = Suspect(
+        id="case-7", input="Which?", reference="wrong", answer="right", agreeing=["rag", "lora"], chance=1e-4
+    )
+    _, html, page = report(suspects=[suspect])
+    assert "References to look at" in page.text
+    assert "rag, lora" in page.text
+    assert html.count("<caption>") == html.count("<table>")
+    assert "References to look at" not in report()[2].text
 
 
 def test_hostile_text_is_shown_not_run(report: MakeReport, ladder: Ladder) -> None:
@@ -155,7 +188,7 @@ def test_every_rungs_answer_and_sources_stand_beside_the_reference(report: MakeR
 def test_no_training_no_documents_no_gaps_leave_no_empty_sections(report: MakeReport, ladder: Ladder) -> None:
     outcomes = ladder({"prompt": 1.0, "rag": None, "lora": None, "lora+rag": None})
     _, _, page = report(outcomes, losses=None, retrieval={}, gaps={}, forgetting=None, sizes={}, digests={})
-    assert len(page.all("svg")) == 1
+    assert len(page.all("svg")) == 2
     assert "Retrieval" not in page.text
     assert "Training loss" not in page.text
     assert "Every rung answers every case rightly." in page.text
