@@ -8,7 +8,6 @@ from pathlib import Path
 from stepladder.console import say
 from stepladder.data.prepare import Prepared, load_prepared
 from stepladder.evaluation.evaluate import as_cases
-from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.respond import responding
 from stepladder.evaluation.summary import summarise
 from stepladder.evaluation.variants import Choice, Measured, choose, variants
@@ -17,7 +16,7 @@ from stepladder.models import require_base
 from stepladder.prompting.compose import Plan
 from stepladder.stages.answering import Assistant, contexts_of, responder_for, tell
 from stepladder.stages.probes import ask_probes, find_places
-from stepladder.stages.workspace import Workspace, save, save_outcomes
+from stepladder.stages.workspace import Workspace, load, outcomes_in, save, save_outcomes
 from stepladder.tasks import Rung, Task
 
 PLACES = "places.json"
@@ -31,34 +30,33 @@ def run(workspace: Workspace) -> None:
         workspace.responses() as cache,
         responding(responder_for(workspace, cache, base, base, None)) as responder,
     ):
+        # Every task's rungs before any probe: they are what a person waits for.
         for task in tasks:
             with writing(workspace.base(task.name)) as draft, contexts_of(workspace, task) as contexts:
                 _climb_cheap_rungs(workspace, Assistant(task, contexts, responder), draft)
+        for task in tasks:
+            with contexts_of(workspace, task) as contexts:
+                _probe(workspace, Assistant(task, contexts, responder))
         _forget_other_tasks(workspace)
         say(f"evaluate: {responder.asked} responses asked of the engine, the others were known")
 
 
 def _climb_cheap_rungs(workspace: Workspace, assistant: Assistant, out: Path) -> None:
     rows = load_prepared(workspace.prepared(assistant.task.name))
-    cheap: dict[str, RungOutcomes] = {}
     for rung in cheap_rungs(assistant.task):
         choice = _choose(workspace, assistant, rung, rows)
-        cheap[rung] = assistant.answer(choice.plan, rows.cases)
+        outcomes = assistant.answer(choice.plan, rows.cases)
         save(out / f"{rung}.plan.json", choice)
-        save_outcomes(out, cheap[rung])
-        tell(workspace, cheap[rung])
-    _probe(workspace, assistant, choice.plan, cheap, rows, out)
+        save_outcomes(out, outcomes)
+        tell(workspace, outcomes)
 
 
-def _probe(
-    workspace: Workspace,
-    assistant: Assistant,
-    plan: Plan,
-    cheap: dict[str, RungOutcomes],
-    rows: Prepared,
-    out: Path,
-) -> None:
+def _probe(workspace: Workspace, assistant: Assistant) -> None:
     """Write why cases fail: the probes' outcomes, and where the evidence stood."""
+    task = assistant.task
+    rows, out = load_prepared(workspace.prepared(task.name)), workspace.base(task.name)
+    cheap = outcomes_in(out)
+    plan = load(Choice, out / f"{cheap_rungs(task)[-1]}.plan.json").plan
     shots = rows.few_shot[: workspace.settings.evaluation.few_shot]
     probes = ask_probes(assistant, plan, cheap, rows.cases, rows.train, shots)
     for outcomes in probes.values():
@@ -67,7 +65,7 @@ def _probe(
         places = find_places(assistant, cheap["rag"], rows.cases, workspace.settings.knowledge.prefetch)
         save(out / PLACES, places)
     asked = ", ".join(f"{name} {len(outcomes.outcomes)}" for name, outcomes in probes.items())
-    say(f"probes {assistant.task.name}: {asked or 'none needed'}")
+    say(f"probes {task.name}: {asked or 'none needed'}")
 
 
 def _forget_other_tasks(workspace: Workspace) -> None:

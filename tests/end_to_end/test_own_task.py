@@ -132,6 +132,40 @@ def test_ask_sends_the_very_messages_that_evaluation_sent(project: Path, stub: S
     assert [source["id"] for source in said["sources"]] == evaluated["retrieved"]
 
 
+def test_the_verdict_can_be_computed_again_from_what_was_said(project: Path) -> None:
+    done = stepladder(project, "verify", "runbooks", "--json")
+    assert json.loads(done.stdout)["digest"] == verdict(project)["digest"]
+
+
+def test_an_edited_verdict_is_refused_with_what_differs(project: Path, tmp_path: Path) -> None:
+    edited = {**verdict(project), "decision": "keep"}
+    (tmp_path / "verdict.json").write_text(json.dumps(edited))
+    done = stepladder(project, "verify", str(tmp_path / "verdict.json"), check=False)
+    assert done.returncode == 1
+    assert "decision" in done.stderr
+
+
+def test_an_edited_score_is_refused_with_its_case(project: Path) -> None:
+    path = project / "build/base/runbooks/prompt.outcomes.json"
+    original = path.read_text()
+    outcomes = json.loads(original)
+    outcomes["outcomes"][0] |= {"score": 1.0, "exact": True}
+    path.write_text(json.dumps(outcomes))
+    done = stepladder(project, "verify", "runbooks", check=False)
+    path.write_text(original)
+    assert done.returncode == 1
+    assert outcomes["outcomes"][0]["id"] in done.stderr
+
+
+def test_a_release_is_compared_by_what_it_said_in_evaluation(project: Path) -> None:
+    done = stepladder(project, "compare", "runbooks@1", "runbooks@challenger", "--json")
+    found = json.loads(done.stdout)
+    assert found["cases"] == verdict(project)["rungs"]["rag"]["n"]
+    assert (found["comparison"]["difference"], found["gained"], found["lost"]) == (0, [], [])
+    missing = stepladder(project, "compare", "runbooks@1", "runbooks@99", check=False)
+    assert "no release '99'" in missing.stderr
+
+
 def test_climbing_again_runs_no_stage_and_asks_nothing(project: Path, stub: StubServer) -> None:
     asked = len(stub.seen)
     before = (project / "build/runbooks/verdict.json").read_bytes()
