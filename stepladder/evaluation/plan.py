@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from stepladder.evaluation.multiplicity import SCREENING
-from stepladder.evaluation.power import cases_needed
+from stepladder.evaluation.power import cases_for_share, cases_needed
 from stepladder.tasks import Strict
 
 ASSUMED_DISCORDANCE = 0.2  # share of cases on which two good rungs differ
@@ -50,15 +50,18 @@ class Plan(Strict):
 
 
 class Spread(Strict):
-    """Standard errors times the root of the number of cases, clustering included, and their source."""
+    """How much scores vary, clustering included: ``score`` is a variance over that of a share as high.
+
+    ``pair`` is the standard error of a paired difference times the root of the number of cases.
+    """
 
     score: float
     pair: float
     source: str
 
 
-def assumed_spread(bar: float, margin: float, clusters: Sequence[str]) -> Spread:
-    """For a task that was not measured yet: scores of 0 and 1 just above the bar, the usual discordance.
+def assumed_spread(clusters: Sequence[str]) -> Spread:
+    """For a task that was not measured yet: scores of 0 and 1, and the usual discordance.
 
     The design effect is Kish's (1965), 1 + (m - 1) times the correlation, m the mean size of the cluster
     that a case stands in.
@@ -66,9 +69,8 @@ def assumed_spread(bar: float, margin: float, clusters: Sequence[str]) -> Spread
     sizes = Counter(clusters)
     size = sum(count**2 for count in sizes.values()) / max(len(clusters), 1)
     effect = 1 + max(size - 1, 0) * ASSUMED_CORRELATION
-    share = min(bar + margin, 0.99)
     return Spread(
-        score=math.sqrt(share * (1 - share) * effect),
+        score=effect,
         pair=math.sqrt(ASSUMED_DISCORDANCE * effect),
         source=f"assumed, for want of a verdict: two rungs differ on {ASSUMED_DISCORDANCE:.0%} of the cases,"
         f" scores within a cluster correlate by {ASSUMED_CORRELATION:g}, {size:.1f} cases to a cluster",
@@ -84,13 +86,17 @@ def plan(wanted: Wanted, spread: Spread) -> Plan:
     margin, power, alpha, rungs = wanted.margin, wanted.power, wanted.alpha, wanted.rungs
     alone = (1 - SCREENING) * alpha
 
-    def needed(sd: float, ways: int) -> Needed:
-        fewest = cases_needed(margin, sd=sd, power=power, alpha=alone / min(ways, 2))
-        return Needed(
-            fewest=fewest, most=cases_needed(margin, sd=sd, power=power, alpha=alone / rungs / ways)
-        )
+    def gate(alpha: float) -> int:
+        share = min(wanted.bar + margin, 0.999)
+        return cases_for_share(share, wanted.bar, effect=spread.score, power=power, alpha=alpha)
 
-    questions = needed(spread.score, 1), needed(spread.pair, 1), needed(spread.pair, rungs)
+    def pair(alpha: float) -> int:
+        return cases_needed(margin, sd=spread.pair, power=power, alpha=alpha)
+
+    questions = [
+        Needed(fewest=count(alone / few), most=count(alone / rungs / many))
+        for count, few, many in ((gate, 1, 1), (pair, 1, 1), (pair, 2, rungs))
+    ]
     return Plan(
         wanted=wanted,
         good_enough=questions[0],

@@ -43,6 +43,26 @@ def cases_needed(
     return max(2, math.ceil(z**2 * variance / difference**2))
 
 
+def cases_for_share(share: float, limit: float, *, effect: float = 1.0, power: float, alpha: float) -> int:
+    """Cases that an exact one-sided test needs to tell a true ``share`` from ``limit``, either way round.
+
+    The normal approximation with the variances of both, and 1 / difference for exactness (Fleiss, Levin &
+    Paik, 2003, "Statistical Methods for Rates and Proportions", chapter 4). ``effect`` is the variance of a
+    case's score over that of a share, the design effect included.
+
+    Raises:
+        StepladderError: the share is the limit.
+    """
+    gap = abs(share - limit)
+    if gap == 0:
+        raise StepladderError(
+            "no number of cases can tell a share from itself", remedy="ask for a share beside the limit"
+        )
+    spread = _normal_quantile(1 - alpha) * math.sqrt(limit * (1 - limit))
+    spread += _normal_quantile(power) * math.sqrt(share * (1 - share))
+    return max(2, math.ceil(effect * ((spread / gap) ** 2 + 1 / gap)))
+
+
 def _normal_quantile(probability: float) -> float:
     from statistics import NormalDist
 

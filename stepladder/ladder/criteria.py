@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stepladder.evaluation.intervals import Score, score_of
-from stepladder.evaluation.power import cases_needed
+from stepladder.evaluation.power import cases_for_share
 from stepladder.evaluation.proportions import proportion
 from stepladder.evaluation.records import Outcome
 from stepladder.evaluation.resampling import Resampling
@@ -52,8 +52,12 @@ class Bounded:
 
     def cases_needed(self, level: float, power: float, of: int) -> int:
         """Of ``of`` cases in all, how many would answer it if the estimate stays as it is."""
-        gap = max(abs(self.score.estimate - self.limit), _SMALLEST_GAP)
-        needed = cases_needed(gap, sd=self.score.sd, power=power, alpha=level)
+        inside = 1 / (2 * self.cases)  # a share of 0 or 1 is not known to be just that
+        share = min(max(self.score.estimate, inside), 1 - inside)
+        effect = self.score.sd**2 / (share * (1 - share))
+        if abs(share - self.limit) < _SMALLEST_GAP:
+            share = self.limit + (_SMALLEST_GAP if self.limit < 0.5 else -_SMALLEST_GAP)
+        needed = cases_for_share(share, self.limit, effect=effect, power=power, alpha=level)
         return max(of + 1, round(needed * of / self.cases))
 
     def answered(self, level: float, shown_failing: bool) -> Criterion:

@@ -42,7 +42,7 @@ def fresh_cases(weighed: Weighed, evidence: Evidence) -> int:
     margin, level, power = evidence.spec.margin, weighed.walk.level, evidence.evaluation.power
     best = max(weighed.order, key=lambda rung: weighed.asked[rung].score.estimate)
     rivals = [pair.sd for rungs, pair in weighed.pairs.items() if best in rungs]
-    spreads = [weighed.asked[best].score.sd, *([min(rivals)] if rivals else [])]
+    spreads = [weighed.asked[best].score.sd, *([max(min(rivals), margin)] if rivals else [])]
     return max(cases_needed(margin, sd=sd, power=power, alpha=level) for sd in spreads)
 
 

@@ -24,7 +24,7 @@ def run(workspace: Workspace, name: str, margin: float | None = None, power: flo
         cases=min(len(task.cases), workspace.settings.size.cases or len(task.cases)),
     )
     clusters = [case.cluster for case in task.cases]
-    return plan(wanted, measured or assumed_spread(spec.bars.score, margin, clusters))
+    return plan(wanted, measured or assumed_spread(clusters))
 
 
 def measured_spread(verdict: Verdict) -> Spread | None:
@@ -35,8 +35,9 @@ def measured_spread(verdict: Verdict) -> Spread | None:
         return None
     closest = min(beside, key=lambda pair: abs(pair.difference))
     rung = verdict.rungs[best]
+    share = min(max(rung.score, 1 / (2 * rung.n)), 1 - 1 / (2 * rung.n))
     return Spread(
-        score=rung.sd,
+        score=rung.sd**2 / (share * (1 - share)),
         pair=closest.sd,
         source=f"measured in the last verdict on {rung.n} cases: {closest.a} and {closest.b} differ on"
         f" {closest.discordance:.0%} of them, design effect {rung.design_effect:.2f}",

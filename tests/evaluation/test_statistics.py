@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from stepladder.errors import StepladderError
+from stepladder.evaluation.power import cases_for_share
 from stepladder.evaluation.statistics import (
     Resampling,
     Statistic,
@@ -236,3 +237,20 @@ def test_the_interval_holds_within_the_scale_and_its_ends_are_ordered(
     interval = cluster_bootstrap([r[0] for r in rows], [r[2] for r in rows], how=QUICK)
     if interval.low is not None:
         assert -1e-9 <= interval.low <= interval.high <= 1 + 1e-9
+
+
+@pytest.mark.parametrize(("share", "limit"), [(0.8, 0.7), (0.75, 0.7), (0.6, 0.7), (0.97, 0.9)])
+def test_cases_for_a_share_give_the_exact_test_its_power(share: float, limit: float) -> None:
+    """The power of the exact binomial test, summed: at least as planned, and not much more."""
+    from scipy import stats
+
+    cases = cases_for_share(share, limit, power=0.8, alpha=0.05)
+    counts = np.arange(cases + 1)
+    side = "greater" if share > limit else "less"
+    rejected = [stats.binomtest(int(k), cases, limit, alternative=side).pvalue <= 0.05 for k in counts]
+    assert 0.77 < stats.binom.pmf(counts, cases, share)[rejected].sum() < 0.86
+
+
+def test_a_share_cannot_be_told_from_itself() -> None:
+    with pytest.raises(StepladderError, match="from itself"):
+        cases_for_share(0.7, 0.7, power=0.8, alpha=0.05)

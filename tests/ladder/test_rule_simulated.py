@@ -13,11 +13,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 
 from stepladder.evaluation.intervals import score_of
 from stepladder.evaluation.pairs import pair_of
-from stepladder.evaluation.power import cases_needed
+from stepladder.evaluation.power import cases_for_share
 from stepladder.evaluation.resampling import Resampling
 from stepladder.ladder.criteria import Asked, Bounded
 from stepladder.ladder.rule import Walk, walk
@@ -145,10 +145,9 @@ def test_a_level_of_alpha_for_each_rung_would_break_the_promise() -> None:
 
 @pytest.mark.slow
 def test_the_right_rung_is_promoted_as_often_as_was_planned() -> None:
-    """``cases_needed`` at the level that the rule uses, with three rungs out of the question: 80% power."""
+    """Three rungs out of the question: the power is that of one exact binomial test, summed, at 0.9 alpha."""
     truth = 0.8
-    sd = np.sqrt(truth * (1 - truth))
-    cases = cases_needed(truth - BAR, sd=float(sd), power=0.8, alpha=0.9 * ALPHA)
+    cases = cases_for_share(truth, BAR, power=0.8, alpha=0.9 * ALPHA)
     generator = np.random.default_rng(5)
     names = [str(i) for i in range(cases)]
     promoted = 0
@@ -158,4 +157,8 @@ def test_the_right_rung_is_promoted_as_often_as_was_planned() -> None:
         promoted += (
             decide({rung: binary(drawn[rung], mean) for rung, mean in means}, names).promoted == "lora+rag"
         )
-    assert promoted / LADDERS == pytest.approx(0.8, abs=0.05)  # exact tests jump: a few points either way
+    counts = np.arange(cases + 1)
+    rejected = stats.binom.sf(counts - 1, cases, BAR) <= 0.9 * ALPHA
+    power = stats.binom.pmf(counts, cases, truth)[rejected].sum()
+    assert power >= 0.79
+    assert promoted / LADDERS == pytest.approx(power, abs=3 * np.sqrt(0.16 / LADDERS))
