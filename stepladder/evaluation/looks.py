@@ -54,7 +54,7 @@ def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: st
     Raises:
         StepladderError: the tracking server does not answer.
     """
-    if _is_missing(tracking_uri, root):
+    if store_is_missing(tracking_uri, root):
         return 1
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
@@ -77,7 +77,8 @@ def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: st
     return len({run.data.params.get("digest.responses", "") for run in runs} | {responses})
 
 
-def _is_missing(tracking_uri: str, root: Path) -> bool:
+def store_is_missing(tracking_uri: str, root: Path) -> bool:
+    """Whether the store is a SQLite file that is not there yet; to ask MLflow for it would make it."""
     path = _sqlite_path(tracking_uri, root)
     return path is not None and not path.is_file()
 

@@ -16,6 +16,7 @@ _TIMED = {
     "break_even",
     "training",
     "flips",
+    "champion_release",
     "sizes",
     "level",
     "cases_needed",

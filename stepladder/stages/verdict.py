@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stepladder.console import say
 from stepladder.evaluation.looks import case_set_digest, count_looks, responses_digest
 from stepladder.evaluation.summary import summarise
@@ -10,6 +12,7 @@ from stepladder.ladder.sensitivity import flips
 from stepladder.ladder.verdict import Evidence, decide
 from stepladder.models import model_digest
 from stepladder.signing import sign
+from stepladder.stages.champion import Champion, champion_of
 from stepladder.stages.costs import weigh_costs
 from stepladder.stages.diagnose import failures_with_adapter
 from stepladder.stages.rungs import (
@@ -24,22 +27,27 @@ from stepladder.stages.workspace import Workspace, save
 
 def run(workspace: Workspace, name: str) -> None:
     """Write ``verdict.json``, and its signature where a key is configured."""
-    verdict = weigh(workspace, name, _look(workspace, name))
+    outcomes = next(iter(all_outcomes(workspace, name).values()))
+    verdict = weigh(workspace, name, _look(workspace, name), champion_of(workspace, name, outcomes))
     save(workspace.verdict(name), verdict)
     signed = " It is signed." if sign(workspace.verdict(name)) else ""
     say(f"verdict {name}: {verdict.decision}. {verdict.sentence}{signed}")
 
 
-def weigh(workspace: Workspace, name: str, looks: int | None) -> Verdict:
+def weigh(workspace: Workspace, name: str, looks: int | None, champion: Champion | None) -> Verdict:
     """The verdict on what the earlier stages left; the same files give the same verdict.
 
     Args:
         workspace: where they lie.
         name: the task.
         looks: how often these cases were looked at, this time included; None where nobody counted.
+        champion: the release that serves, where it was asked the same cases.
     """
     evidence = _evidence(workspace, name, looks)
-    return decide(evidence).model_copy(update={"flips": flips(evidence)})
+    if champion:
+        evidence = replace(evidence, champion=champion.outcomes)
+    release = champion.version if champion else None
+    return decide(evidence).model_copy(update={"flips": flips(evidence), "champion_release": release})
 
 
 def _look(workspace: Workspace, name: str) -> int | None:

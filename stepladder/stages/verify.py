@@ -10,6 +10,7 @@ from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.score import score_response
 from stepladder.ladder.form import Verdict
 from stepladder.signing import check_signature
+from stepladder.stages.champion import Champion, champion_at
 from stepladder.stages.rungs import all_outcomes
 from stepladder.stages.verdict import weigh
 from stepladder.stages.workspace import Workspace, load
@@ -42,7 +43,7 @@ def verify(workspace: Workspace, path: Path) -> Verified:
     outcomes = all_outcomes(workspace, verdict.task)
     for one in outcomes.values():
         _refuse_edited_scores(spec, one)
-    again = weigh(workspace, verdict.task, verdict.case_set.looks)
+    again = weigh(workspace, verdict.task, verdict.case_set.looks, _champion(workspace, verdict, outcomes))
     odd = _differing(verdict.model_dump(mode="json"), again.model_dump(mode="json"))
     if odd:
         more = f" and {len(odd) - _FEW} more" if len(odd) > _FEW else ""
@@ -57,6 +58,13 @@ def verify(workspace: Workspace, path: Path) -> Verified:
         digest=verdict.digest,
         signed=signed,
     )
+
+
+def _champion(workspace: Workspace, verdict: Verdict, outcomes: dict[str, RungOutcomes]) -> Champion | None:
+    if verdict.champion_release is None:
+        return None
+    present = next(iter(outcomes.values()))
+    return champion_at(workspace, verdict.task, verdict.champion_release, present)
 
 
 def _refuse_edited_scores(spec: TaskSpec, rung: RungOutcomes) -> None:

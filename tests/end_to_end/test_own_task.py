@@ -216,3 +216,19 @@ def test_the_runs_are_in_mlflow(project: Path) -> None:
     assert said.count("True") == 2
     assert "['climb runbooks', 'runbooks prompt', 'runbooks rag']" in said
     assert said.split()[-1] == "rag"
+
+
+def test_a_champion_is_kept_where_nothing_is_shown_to_be_better(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    stepladder(project, "climb")
+    monkeypatch.chdir(project)
+    client = mlflow.MlflowClient("sqlite:///mlflow.db")
+    release = client.get_model_version_by_alias("stepladder-runbooks", "challenger")
+    client.set_registered_model_alias("stepladder-runbooks", "champion", release.version)
+    stepladder(project, "stage", "verdict", "runbooks")
+    made = verdict(project)
+    assert (made["decision"], made["rung"], made["champion_release"]) == ("keep", "rag", str(release.version))
+    stepladder(project, "verify", "runbooks")
