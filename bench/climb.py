@@ -3,7 +3,7 @@
     python bench/climb.py [--in FOLDER] [--json]
 
 Tells the seconds until the cheap rungs of every task are on screen and until the end, the peak memory of all
-processes together (proportional set size, sampled each second), the seconds of an idle climb, and how many
+processes together (proportional set size, sampled every few seconds), the seconds of an idle climb, and how many
 responses of the cheap rungs are asked of the engine after one task's prompt was edited. Run it with nothing
 else on the machine. The clone holds what is committed, and is kept with ``--in``.
 """
@@ -26,6 +26,7 @@ import psutil
 import yaml
 
 _SCORED = re.compile(r"^(\S+) (prompt|rag|lora|lora\+rag) \(.*\): score")
+_SAMPLE_S = 4  # to read the sizes of large processes takes time of its own
 _ASKED = re.compile(r"evaluate: (\d+) responses asked")
 
 
@@ -38,10 +39,10 @@ class Memory(threading.Thread):
         self.peak = 0.0
 
     def run(self) -> None:
-        """Sample once a second until the process is gone."""
+        """Sample until the process is gone."""
         while self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
             self.peak = max(self.peak, self._sum() / 1e9)
-            time.sleep(1)
+            time.sleep(_SAMPLE_S)
 
     def _sum(self) -> float:
         total = 0
