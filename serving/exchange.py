@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,15 +14,13 @@ from serving.gateway import Gateway
 from serving.inline import inlined
 from serving.interaction import Answer, Asked
 from serving.recording import recorded
-from serving.router import Passage, Retrieval
+from serving.retrieval import passages_for
+from serving.router import Passage
 from serving.tracing import trace_id
-from stepladder.errors import StepladderError
 from stepladder.evaluation.score import abstains
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
-
-log = logging.getLogger("serving")
 
 Tell = Callable[[Answer, str], None]
 """Called with the answer so far and the text that came last, empty before the first."""
@@ -57,7 +54,7 @@ async def _answer(gateway: Gateway, asked: Asked, answer: Answer, tell: Tell | N
     found: list[Passage] = []
     if asked.serving.retrieval and asked.serving.registered.release.plan.retrieval:
         with gateway.tracer.start_as_current_span("retrieve"):
-            found = await _retrieved(asked.serving.retrieval, asked.said.question)
+            found = await passages_for(asked.said.question, asked.serving.retrieval)
         answer.retrieval_s = time.monotonic() - started
     body, answer.sources = engine_request(asked.serving, asked.chat, asked.said, found)
     asking = time.monotonic()
@@ -73,16 +70,6 @@ async def _answer(gateway: Gateway, asked: Asked, answer: Answer, tell: Tell | N
     inline = gateway.settings.of_task(asked.task).inline_sources
     if inline and answer.sources and not answer.abstained and not asked.wants_schema:
         answer.addition = inlined(answer.sources)
-
-
-async def _retrieved(retrieval: Retrieval, question: str) -> list[Passage]:
-    try:
-        return await retrieval.retrieve(question)
-    except StepladderError as error:
-        log.error("retrieval failed: %s", error)
-        raise ApiError(
-            503, "retrieval_unavailable", "the documents cannot be searched now: ask again", retry_after_s=5
-        ) from error
 
 
 async def _streamed(

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from serving.router import Passage
+from serving.errors import ApiError
+from serving.router import Passage, Retrieval
+from stepladder.errors import StepladderError
+
+log = logging.getLogger("serving")
 
 Search = Callable[[Sequence[str]], Awaitable[list[list[Passage]]]]
 """The best passages for each question, in order."""
@@ -59,3 +64,18 @@ class BatchedRetrieval:
         waiting = [question for question in self._waiting if not question.found.done()]
         self._waiting = waiting[self._most :]
         return waiting[: self._most]
+
+
+async def passages_for(question: str, retrieval: Retrieval) -> list[Passage]:
+    """The best passages for a question.
+
+    Raises:
+        ApiError: 503, the index cannot be asked; the log says why.
+    """
+    try:
+        return await retrieval.retrieve(question)
+    except StepladderError as error:
+        log.error("retrieval failed: %s", error)
+        raise ApiError(
+            503, "retrieval_unavailable", "the documents cannot be searched now: ask again", retry_after_s=5
+        ) from error

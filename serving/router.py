@@ -45,6 +45,11 @@ class Serving:
     engine: RunningEngine
     retrieval: Retrieval | None = None
 
+    @property
+    def name(self) -> str:
+        """The task's name; that of ``task.folder`` is "task" in a release."""
+        return self.registered.release.task
+
     @cached_property
     def digest(self) -> str:
         """The release's digest."""

@@ -96,7 +96,7 @@ def load_serving_settings(path: Path = Path("serving.yaml")) -> ServingSettings:
         raise StepladderError(f"not valid YAML: {error}", where=str(path), remedy="mend the file") from error
     except ValidationError as error:
         raise StepladderError(
-            explain(error), where=str(path), remedy="docs/05-serving.md explains the settings"
+            explain(error), where=str(path), remedy="docs/08-serving.md lists every setting"
         ) from error
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     if not endpoint:

@@ -67,7 +67,7 @@ def release_of(task: str, **changes: Any) -> Release:
 
 def task_of(name: str, folder: Path, prompt: str = "Be brief.", **spec: Any) -> Task:
     fields = {"title": name.title(), "scorer": "exact", "bars": Bars(score=0.5), "margin": 0.1}
-    return Task(folder / name, TaskSpec(**{**fields, "monthly_requests": 1, **spec}), prompt)
+    return Task(folder / name / "task", TaskSpec(**{**fields, "monthly_requests": 1, **spec}), prompt)
 
 
 @dataclass
@@ -84,8 +84,9 @@ class House:
     def serving(
         self, task: Task, version: str = "1", retrieval: BatchedRetrieval | None = None, **changes: Any
     ) -> Serving:
-        folder = self.folder / "releases" / task.name / version
-        release = release_of(task.name, **changes)
+        name = task.folder.parent.name
+        folder = self.folder / "releases" / name / version
+        release = release_of(name, **changes)
         write_json(folder / "release.json", release.model_dump(mode="json"))
         registered = Registered(release=release, version=version, folder=folder)
         return Serving(registered, task, RunningEngine(self.engine.url, "stub"), retrieval)

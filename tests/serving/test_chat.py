@@ -25,6 +25,7 @@ def test_an_answer_comes_from_the_release_with_its_sources(gate: Gate) -> None:
     extra = answer.stepladder
     assert answer.id == extra["interaction"]
     assert (answer.model, answer.usage.total_tokens, extra["version"]) == ("docs", 10, "1")
+    assert extra["task"] == "docs"
     best = extra["sources"][0]
     assert (best["page"], best["heading"]) == ("ufw", "ufw > Options > state")
     assert best["score"] >= extra["sources"][1]["score"] > 0
