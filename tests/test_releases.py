@@ -10,15 +10,7 @@ import pytest
 from stepladder.errors import StepladderError
 from stepladder.files import write_json
 from stepladder.prompting.compose import Plan
-from stepladder.releases import (
-    CHALLENGER,
-    CHAMPION,
-    Release,
-    register,
-    registered_name,
-    use_mlflow,
-    with_alias,
-)
+from stepladder.releases import CHALLENGER, CHAMPION, Release, register, registered_name, use_mlflow, with_alias
 from stepladder.settings import Knowledge, Mlflow
 
 pytestmark = pytest.mark.slow
