@@ -1,9 +1,9 @@
 """What the gateway adds to asking the engine directly, with the same final messages, in one run.
 
-The engine is a stub of constant latency. Client, gateway and stub are three processes on one machine, so
-on few cores they take from each other; rounds of both ways alternate. Concurrency is a closed loop: each
-of so many clients asks again as soon as it has its answer. The overhead is the difference of the medians; the
-processor time is the gateway's own a request, which a busy machine hardly changes.
+The engine is a stub of constant latency. Client, gateway (with its search) and stub are processes on one
+machine, so on few cores they take from each other; rounds of both ways alternate. Concurrency is a closed
+loop: each of so many clients asks again as soon as it has its answer. The overhead is the difference of the
+medians; the processor time is the gateway's own a request, which a busy machine changes least.
 
     python bench/gateway.py [--chunks 20000] [--latency-ms 500] [--rounds 3] [--json]
 """
@@ -18,9 +18,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,8 @@ class _Gateway:
     process: psutil.Process
 
     def cpu_s(self) -> float:
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        both = [self.process, *self.process.children()]
+        return sum(times.user + times.system for times in (one.cpu_times() for one in both))
 
 
 async def _measure(gateway: _Gateway, engine: str, rounds: int) -> list[dict[str, Any]]:
@@ -129,11 +129,12 @@ def _question(task: str, salt: str) -> dict[str, Any]:
 async def _closed_loop(
     session: aiohttp.ClientSession, url: str, headers: dict[str, str], bodies: list[Any], concurrency: int
 ) -> list[float]:
-    """Milliseconds of each request."""
+    """Milliseconds of each request; the clients start one after the other, spread over half a second."""
     left = iter(bodies)
     times: list[float] = []
 
-    async def client() -> None:
+    async def client(number: int) -> None:
+        await asyncio.sleep(0.5 * number / concurrency)
         for body in left:
             started = time.perf_counter()
             async with session.post(url, json=body, headers=headers) as answer:
@@ -141,7 +142,7 @@ async def _closed_loop(
                 await answer.read()
             times.append(1000 * (time.perf_counter() - started))
 
-    await asyncio.gather(*(client() for _ in range(concurrency)))
+    await asyncio.gather(*map(client, range(concurrency)))
     return times
 
 
@@ -225,8 +226,8 @@ def _serve(scratch: Path, engine: str) -> None:
     from serving.auth import create_key
     from serving.retrieval import BatchedRetrieval
     from serving.router import Lineup, Router
+    from serving.search import IndexPlace, SearchProcess
     from serving.settings import ServingSettings, load_serving_settings
-    from stepladder.knowledge.retrieve import open_retriever
     from stepladder.settings import Knowledge
 
     shipped = load_serving_settings(Path(__file__).parents[1] / "serving.yaml").model_dump()
@@ -234,10 +235,11 @@ def _serve(scratch: Path, engine: str) -> None:
     shipped["records"]["path"] = scratch / "records.sqlite"
     settings = ServingSettings.model_validate(shipped)
     key = create_key(settings.keys, "bench", frozenset({"chat"}), 10_000_000)
-    retriever = open_retriever(scratch / "index", Knowledge(), EMBEDDER)
-    retriever.retrieve("warm up")
+    place = IndexPlace(folder=scratch / "index", knowledge=Knowledge(), embedder=EMBEDDER)
+    process = SearchProcess()
+    asyncio.run(process.search(place, ["warm up"]))
     router = Router()
-    retrieval = BatchedRetrieval(retriever, ThreadPoolExecutor(1))
+    retrieval = BatchedRetrieval(partial(process.search, place))
     router.put("plain", Lineup({"champion": _serving(scratch, "plain", "prompt", engine, None)}))
     router.put("docs", Lineup({"champion": _serving(scratch, "docs", "rag", engine, retrieval)}))
     listener = socket.create_server(("127.0.0.1", 0))

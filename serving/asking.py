@@ -8,12 +8,11 @@ from typing import Any
 
 from serving.errors import ApiError
 from serving.inline import without_sources
-from serving.router import Serving
+from serving.router import Passage, Serving
 from serving.settings import Limits
 from serving.wire import ChatMessage, ChatRequest, Source
 from stepladder.evaluation.respond import engine_body
 from stepladder.knowledge.chunk import Chunk
-from stepladder.knowledge.index import Retrieved
 from stepladder.prompting.compose import compose
 from stepladder.tasks import Message
 
@@ -68,19 +67,19 @@ def _ignored(chat: ChatRequest) -> list[str]:
 
 
 def engine_request(
-    serving: Serving, chat: ChatRequest, said: Conversation, found: Sequence[Retrieved]
+    serving: Serving, chat: ChatRequest, said: Conversation, found: Sequence[Passage]
 ) -> tuple[dict[str, Any], list[Source]]:
     """The body for the engine, and the passages that it holds.
 
     A client may ask for a shorter answer and for a schema of its own; all else is the release's.
     """
-    count = serving.retrieval.count_tokens if serving.retrieval else len
+    tokens = {one.chunk.text: one.tokens for one in found}
     request, chunks = compose(
         serving.task,
         serving.registered.release.plan,
         said.question,
         [one.chunk for one in found],
-        count,
+        tokens.__getitem__,
         said.history,
     )
     body = engine_body(serving.engine.model, request)

@@ -55,7 +55,7 @@ async def model(model: str, request: Request) -> ModelCard:
     """One task."""
     gateway: Gateway = request.app.state.gateway
     serving = gateway.serving(model, any_release="admin" in request.state.key.scopes)
-    card = _card(serving.task.name, gateway.router.lineups[serving.task.name], request.state.key)
+    card = _card(serving.name, gateway.router.lineups[serving.name], request.state.key)
     if card is None:
         raise ApiError(404, "model_not_found", "this task has no champion", param="model")
     return card

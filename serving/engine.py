@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,9 +14,12 @@ import aiohttp
 from serving.errors import ApiError
 from stepladder.engine import RunningEngine
 
+log = logging.getLogger("serving")
+
 # Shorter than vLLM's (uvicorn's) 5 s: the side that keeps a connection longer writes into a closed one.
 _KEEP_ALIVE_S = 4.0
 _PROBE_S = 2.0
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
 
 
 class EngineClient:
@@ -25,7 +29,10 @@ class EngineClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
             # The exchange's own deadline ends a request.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            timeout=_TIMEOUT,
+        )
+        self._fresh = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, force_close=True), timeout=_TIMEOUT
         )
 
     async def complete(
@@ -72,6 +79,7 @@ class EngineClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+        await self._fresh.close()
 
     @asynccontextmanager
     async def _asking(
@@ -86,6 +94,7 @@ class EngineClient:
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
                 raise  # the deadline's
+            log.warning("engine %s: %s", engine.url, type(error).__name__)
             raise ApiError(
                 503, "engine_unavailable", "the engine of this task went away: ask again", retry_after_s=2
             ) from error
@@ -102,7 +111,7 @@ class EngineClient:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if isinstance(error, aiohttp.ClientConnectorError):
                 raise
-            return await self._session.post(url, data=data, headers=sent)
+            return await self._fresh.post(url, data=data, headers=sent)
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from serving.gateway import Gateway
 from serving.inline import inlined
 from serving.interaction import Answer, Asked
 from serving.recording import recorded
+from serving.retrieval import passages_for
+from serving.router import Passage
 from serving.tracing import trace_id
 from stepladder.data.references import abstains
 
@@ -49,10 +51,10 @@ async def exchange(gateway: Gateway, asked: Asked, tell: Tell | None = None) -> 
 
 async def _answer(gateway: Gateway, asked: Asked, answer: Answer, tell: Tell | None) -> None:
     started = time.monotonic()
-    found = []
+    found: list[Passage] = []
     if asked.serving.retrieval and asked.serving.registered.release.plan.retrieval:
         with gateway.tracer.start_as_current_span("retrieve"):
-            found = await asked.serving.retrieval.retrieve(asked.said.question)
+            found = await passages_for(asked.said.question, asked.serving.retrieval)
         answer.retrieval_s = time.monotonic() - started
     body, answer.sources = engine_request(asked.serving, asked.chat, asked.said, found)
     asking = time.monotonic()

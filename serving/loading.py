@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 
 from serving.retrieval import BatchedRetrieval
 from serving.router import Lineup, Router, Serving
+from serving.search import IndexPlace, SearchProcess
 from stepladder.console import say
 from stepladder.engine import RunningEngine, engine
 from stepladder.errors import StepladderError
-from stepladder.knowledge.embed import Embedder, load_embedder
-from stepladder.knowledge.retrieve import open_retriever
+from stepladder.knowledge.manifest import read_manifest
 from stepladder.models import model_digest, require_base
 from stepladder.releases import CHALLENGER, CHAMPION, Registered, use_mlflow, with_alias
 from stepladder.stages.finetune import merged_model
@@ -35,8 +36,7 @@ def loaded_router(
     """
     use_mlflow(workspace.settings.mlflow)
     with ExitStack() as stack:
-        executor = stack.enter_context(ThreadPoolExecutor(1, "retrieval"))
-        loader = _Loader(workspace, engine_url, executor, stack)
+        loader = _Loader(workspace, engine_url, stack)
         lineups = {name: _lineup(loader, name, challengers) for name in workspace.settings.tasks}
         if not any(lineup.champion for lineup in lineups.values()):
             raise StepladderError(
@@ -61,17 +61,14 @@ def _lineup(loader: _Loader, name: str, challengers: bool) -> Lineup:
 
 
 class _Loader:
-    """Loads releases; models, engines and embedders that several have in common are loaded once."""
+    """Loads releases; engines that several have in common are loaded once."""
 
-    def __init__(
-        self, workspace: Workspace, engine_url: str | None, executor: Executor, stack: ExitStack
-    ) -> None:
+    def __init__(self, workspace: Workspace, engine_url: str | None, stack: ExitStack) -> None:
         self.workspace = workspace
         self._engine_url = engine_url
-        self._executor = executor
         self._stack = stack
         self._engines: dict[str, RunningEngine] = {}
-        self._embedders: dict[str, Embedder] = {}
+        self._process = stack.enter_context(closing(SearchProcess()))
 
     def load(self, registered: Registered) -> Serving:
         return Serving(
@@ -112,13 +109,13 @@ class _Loader:
         folder = registered.folder / "index"
         if not folder.is_dir():  # a server holds the index; its manifest lies in the workspace
             folder = self.workspace.index(release.task)
-        embedder = self._embedders.setdefault(release.embedder, load_embedder(release.embedder))
-        retriever = self._stack.enter_context(open_retriever(folder, release.knowledge, embedder))
-        if retriever.version != release.index_version:
+        if read_manifest(folder).version != release.index_version:
             raise StepladderError(
                 "the index is not the version that the release was made with",
                 where=str(folder),
                 remedy="promote a release of the index that is there, or put that version back",
             )
-        retriever.retrieve("warm up")  # the model loads at its first question
-        return BatchedRetrieval(retriever, self._executor)
+        place = IndexPlace(folder=folder, knowledge=release.knowledge, embedder=release.embedder)
+        # Also a warm-up: the index opens and the embedder loads at their first question.
+        asyncio.run(self._process.search(place, ["warm up"]))
+        return BatchedRetrieval(partial(self._process.search, place))

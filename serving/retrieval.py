@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Executor
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from stepladder.knowledge.index import Retrieved
-from stepladder.knowledge.retrieve import Retriever
+from serving.errors import ApiError
+from serving.router import Passage, Retrieval
+from stepladder.errors import StepladderError
+
+log = logging.getLogger("serving")
+
+Search = Callable[[Sequence[str]], Awaitable[list[list[Passage]]]]
+"""The best passages for each question, in order."""
+
+# Larger batches cost less a question, and each question waits for the last of its batch.
+_MOST = 8
 
 
 @dataclass(frozen=True)
 class _Question:
     text: str
-    found: asyncio.Future[list[Retrieved]]
+    found: asyncio.Future[list[Passage]]
 
 
 class BatchedRetrieval:
-    """A ``Retriever`` that works in an executor, embedding all waiting questions together.
+    """A release's index, asked for all waiting questions together."""
 
-    Args:
-        retriever: the release's index, asked as evaluation asks it (``retrieve_many``).
-        executor: where it works; one thread for all tasks, because embedding fills the cores by itself.
-        most: questions in a batch. Larger batches cost less a question, and each waits for the last.
-    """
-
-    def __init__(self, retriever: Retriever, executor: Executor, most: int = 8) -> None:
-        self._retriever = retriever
-        self._executor = executor
+    def __init__(self, search: Search, most: int = _MOST) -> None:
+        self._search = search
         self._most = most
         self._waiting: list[_Question] = []
         self._worker: asyncio.Task[None] | None = None
 
-    async def retrieve(self, question: str) -> list[Retrieved]:
+    async def retrieve(self, question: str) -> list[Passage]:
         """See ``serving.router.Retrieval``."""
         asked = _Question(question, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
@@ -40,25 +43,19 @@ class BatchedRetrieval:
             self._worker = asyncio.create_task(self._work())
         return await asked.found
 
-    def count_tokens(self, text: str) -> int:
-        """See ``serving.router.Retrieval``."""
-        return self._retriever.count_tokens(text)
-
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while batch := self._next_batch():
-                texts = [question.text for question in batch]
                 try:
-                    found = await loop.run_in_executor(self._executor, self._retriever.retrieve_many, texts)
+                    found = await self._search([question.text for question in batch])
                 except Exception as error:
                     for question in batch:
                         if not question.found.done():
                             question.found.set_exception(error)
                     continue
-                for question, chunks in zip(batch, found, strict=True):
+                for question, passages in zip(batch, found, strict=True):
                     if not question.found.done():
-                        question.found.set_result(chunks)
+                        question.found.set_result(passages)
         finally:
             self._worker = None
 
@@ -67,3 +64,18 @@ class BatchedRetrieval:
         waiting = [question for question in self._waiting if not question.found.done()]
         self._waiting = waiting[self._most :]
         return waiting[: self._most]
+
+
+async def passages_for(question: str, retrieval: Retrieval) -> list[Passage]:
+    """The best passages for a question.
+
+    Raises:
+        ApiError: 503, the index cannot be asked; the log says why.
+    """
+    try:
+        return await retrieval.retrieve(question)
+    except StepladderError as error:
+        log.error("retrieval failed: %s", error)
+        raise ApiError(
+            503, "retrieval_unavailable", "the documents cannot be searched now: ask again", retry_after_s=5
+        ) from error

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from stepladder.engine import RunningEngine
@@ -19,14 +20,17 @@ from stepladder.releases import CHAMPION, Registered
 from stepladder.tasks import Task
 
 
+class Passage(Retrieved):
+    """A chunk found, its score, and its tokens, which the context budget is counted in."""
+
+    tokens: int
+
+
 class Retrieval(Protocol):
     """A release's index, asked without blocking the event loop."""
 
-    async def retrieve(self, question: str) -> list[Retrieved]:
-        """The best chunks for a question, best first."""
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text for the context budget."""
+    async def retrieve(self, question: str) -> list[Passage]:
+        """The best passages for a question, best first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,11 @@ class Serving:
     retrieval: Retrieval | None = None
 
     @property
+    def name(self) -> str:
+        """The task's name; that of ``task.folder`` is "task" in a release."""
+        return self.registered.release.task
+
+    @cached_property
     def digest(self) -> str:
         """The release's digest."""
         return self.registered.release.digest

@@ -133,11 +133,11 @@ def _start(model: str, settings: Engine, port: int, output: int) -> subprocess.P
         stdout=output,
         stderr=output,
         start_new_session=True,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread of ours runs yet
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - no thread of ours runs yet
     )
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux to end this child when its parent is killed, so that no engine is left behind."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

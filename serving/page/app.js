@@ -134,7 +134,7 @@ async function* decoded(stream) {
       yield value;
     }
   } finally {
-    reader.cancel();
+    reader.cancel().catch(() => {}); // it may have been stopped already
   }
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepladder.errors import StepladderError
@@ -58,7 +59,12 @@ def system_prompt(task: Task, *, tuned: bool, retrieval: bool) -> str:
     Raises:
         StepladderError: it is not a valid template.
     """
-    return _fill(task.prompt, str(task.folder / "prompt.md"), tuned=tuned, retrieval=retrieval)
+    return _system_prompt(task.prompt, task.folder, tuned, retrieval)
+
+
+@lru_cache(maxsize=256)
+def _system_prompt(prompt: str, folder: Path, tuned: bool, retrieval: bool) -> str:
+    return _fill(prompt, str(folder / "prompt.md"), tuned=tuned, retrieval=retrieval)
 
 
 def render(

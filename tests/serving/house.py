@@ -8,8 +8,8 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +22,14 @@ import uvicorn
 from serving.app import create_app
 from serving.auth import create_key
 from serving.gateway import Gateway
-from serving.retrieval import BatchedRetrieval
-from serving.router import Lineup, Router, Serving
+from serving.retrieval import BatchedRetrieval, Search
+from serving.router import Lineup, Passage, Router, Serving
 from serving.settings import ServingSettings, load_serving_settings
 from stepladder.cache import Cache
 from stepladder.engine import RunningEngine
 from stepladder.files import write_json, writing
 from stepladder.knowledge.build import build_index
-from stepladder.knowledge.retrieve import open_retriever
+from stepladder.knowledge.retrieve import Retriever, open_retriever
 from stepladder.prompting.compose import Plan
 from stepladder.releases import Registered, Release
 from stepladder.settings import Knowledge
@@ -67,7 +67,7 @@ def release_of(task: str, **changes: Any) -> Release:
 
 def task_of(name: str, folder: Path, prompt: str = "Be brief.", **spec: Any) -> Task:
     fields = {"title": name.title(), "scorer": "exact", "bars": Bars(score=0.5), "margin": 0.1}
-    return Task(folder / name, TaskSpec(**{**fields, "monthly_requests": 1, **spec}), prompt)
+    return Task(folder / name / "task", TaskSpec(**{**fields, "monthly_requests": 1, **spec}), prompt)
 
 
 @dataclass
@@ -76,6 +76,7 @@ class House:
 
     folder: Path
     engine: StubEngine
+    retriever: Retriever
     settings: ServingSettings
     router: Router
     keys: dict[str, str]
@@ -83,8 +84,9 @@ class House:
     def serving(
         self, task: Task, version: str = "1", retrieval: BatchedRetrieval | None = None, **changes: Any
     ) -> Serving:
-        folder = self.folder / "releases" / task.name / version
-        release = release_of(task.name, **changes)
+        name = task.folder.parent.name
+        folder = self.folder / "releases" / name / version
+        release = release_of(name, **changes)
         write_json(folder / "release.json", release.model_dump(mode="json"))
         registered = Registered(release=release, version=version, folder=folder)
         return Serving(registered, task, RunningEngine(self.engine.url, "stub"), retrieval)
@@ -109,7 +111,8 @@ class Gate:
 
     def records(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The recorded events, after all that is under way is written."""
-        asyncio.run(self.gateway.store.committed())
+        with ThreadPoolExecutor(1) as thread:  # a browser's driver has a loop running in this one
+            thread.submit(lambda: asyncio.run(self.gateway.store.committed())).result()
         return read_records(self.house.settings.records.path, kind)
 
 
@@ -149,6 +152,24 @@ def echo(body: Mapping[str, Any]) -> str:
     return "re: " + body["messages"][-1]["content"]
 
 
+def searching(retriever: Retriever, executor: Executor) -> Search:
+    """What ``serving.search`` does, in a thread: an embedder of the tests has no name to load it by."""
+
+    def found(questions: Sequence[str]) -> list[list[Passage]]:
+        return [
+            [
+                Passage(chunk=one.chunk, score=one.score, tokens=retriever.count_tokens(one.chunk.text))
+                for one in best
+            ]
+            for best in retriever.retrieve_many(questions)
+        ]
+
+    async def search(questions: Sequence[str]) -> list[list[Passage]]:
+        return await asyncio.get_running_loop().run_in_executor(executor, found, questions)
+
+    return search
+
+
 @contextmanager
 def house_in(folder: Path, says: Says = echo, latency_s: float = 0.0, **settings: Any) -> Iterator[House]:
     """A house with the tasks ``plain`` (prompt), ``docs`` (rag) and ``empty`` (no champion)."""
@@ -175,11 +196,11 @@ def house_in(folder: Path, says: Says = echo, latency_s: float = 0.0, **settings
         ThreadPoolExecutor(1) as executor,
         open_retriever(folder / "index", Knowledge(), WordEmbedder()) as retriever,
     ):
-        house = House(folder, engine, made, Router(), keys)
+        house = House(folder, engine, retriever, made, Router(), keys)
         plain = house.serving(task_of("plain", folder))
         docs = house.serving(
             task_of("docs", folder, abstention=ABSTENTION),
-            retrieval=BatchedRetrieval(retriever, executor),
+            retrieval=BatchedRetrieval(searching(retriever, executor)),
             rung="rag",
             index_version=retriever.version,
         )

@@ -10,8 +10,9 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from serving.router import Lineup, Serving
+from serving.router import Lineup, Passage, Serving
 from stepladder.engine import RunningEngine
+from stepladder.errors import StepladderError
 from stepladder.prompting.compose import compose
 from tests.serving.house import ABSTENTION, Gate, House, answering, house_in, task_of
 
@@ -24,6 +25,7 @@ def test_an_answer_comes_from_the_release_with_its_sources(gate: Gate) -> None:
     extra = answer.stepladder
     assert answer.id == extra["interaction"]
     assert (answer.model, answer.usage.total_tokens, extra["version"]) == ("docs", 10, "1")
+    assert extra["task"] == "docs"
     best = extra["sources"][0]
     assert (best["page"], best["heading"]) == ("ufw", "ufw > Options > state")
     assert best["score"] >= extra["sources"][1]["score"] > 0
@@ -36,13 +38,14 @@ def test_the_engine_is_asked_what_evaluation_would_ask(gate: Gate) -> None:
     gate.openai().chat.completions.create(model="docs", messages=QUESTION, temperature=1.5, seed=3)
 
     serving = gate.gateway.router.lineups["docs"].champion
-    found = serving.retrieval._retriever.retrieve(QUESTION[0]["content"])
+    retriever = gate.house.retriever
+    found = retriever.retrieve(QUESTION[0]["content"])
     expected, _ = compose(
         serving.task,
         serving.registered.release.plan,
         QUESTION[0]["content"],
         [one.chunk for one in found],
-        serving.retrieval.count_tokens,
+        retriever.count_tokens,
     )
     asked = gate.house.engine.seen[-1]
     assert asked == {
@@ -223,6 +226,19 @@ def test_an_engine_that_is_away_is_told_at_once(house: House) -> None:
         answer = client.post("/v1/chat/completions", json={"model": "plain", "messages": QUESTION})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
         assert client.get("/readyz").json()["missing"] == ["champion", "engine"]
+
+
+def test_documents_that_cannot_be_searched_are_told_as_such(house: House) -> None:
+    class Broken:
+        async def retrieve(self, _: str) -> list[Passage]:
+            raise StepladderError("the Qdrant server did not do it")
+
+    champion = house.router.lineups["docs"].champion
+    house.router.put("docs", Lineup({"champion": replace(champion, retrieval=Broken())}))
+    with answering(house) as gate, gate.http() as client:
+        answer = client.post("/v1/chat/completions", json={"model": "docs", "messages": QUESTION})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "retrieval_unavailable")
+        assert house.engine.seen == []
 
 
 def _moved(house: House) -> Serving:

@@ -1,85 +1,108 @@
-"""Retrieval never runs on the event loop, and questions that wait together are embedded together."""
+"""Questions that wait together are searched together; a search process that dies is replaced."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
+import os
+import signal
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import psutil
 import pytest
 
 from serving.retrieval import BatchedRetrieval
+from serving.router import Passage
+from serving.search import IndexPlace, SearchProcess
+from stepladder.cache import Cache
+from stepladder.errors import StepladderError
+from stepladder.files import writing
+from stepladder.knowledge.build import build_index
 from stepladder.knowledge.chunk import Chunk
-from stepladder.knowledge.index import Retrieved
+from stepladder.knowledge.embed import load_embedder
+from stepladder.knowledge.retrieve import open_retriever
+from stepladder.settings import Knowledge
+from tests.serving.house import PAGES
+
+PACKAGED = "packaged:all-MiniLM-L6-v2"
 
 
-class SlowRetriever:
-    """Takes a while for each batch; keeps the batches and the thread they ran in."""
+class SlowSearch:
+    """Takes a while for each batch, and keeps the batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
-        self.threads: set[str] = set()
 
-    def retrieve_many(self, questions: Sequence[str]) -> list[list[Retrieved]]:
+    async def __call__(self, questions: Sequence[str]) -> list[list[Passage]]:
         self.batches.append(list(questions))
-        self.threads.add(threading.current_thread().name)
-        time.sleep(0.1)
+        await asyncio.sleep(0.01)
         if "bad" in questions:
             raise ValueError("bad")
-        return [
-            [Retrieved(chunk=Chunk(id=text, page=text, heading=(), text=text), score=1)] for text in questions
-        ]
-
-    def count_tokens(self, text: str) -> int:
-        return len(text)
+        chunks = [Chunk(id=text, page=text, heading=(), text=text) for text in questions]
+        return [[Passage(chunk=chunk, score=1, tokens=1)] for chunk in chunks]
 
 
-def test_waiting_questions_form_a_batch_off_the_loop_which_goes_on() -> None:
-    retriever = SlowRetriever()
+def test_waiting_questions_form_a_batch() -> None:
+    search = SlowSearch()
 
-    async def story() -> tuple[list[str], float]:
-        with ThreadPoolExecutor(1, "retrieval") as executor:
-            batched = BatchedRetrieval(retriever, executor, most=4)  # type: ignore[arg-type]
-            work = asyncio.gather(*(batched.retrieve(str(number)) for number in range(9)))
-            longest, last = 0.0, time.monotonic()
-            while not work.done():
-                await asyncio.sleep(0.001)
-                longest, last = max(longest, time.monotonic() - last), time.monotonic()
-            return [found[0].chunk.id for found in await work], longest
+    async def story() -> list[str]:
+        batched = BatchedRetrieval(search, most=4)
+        found = await asyncio.gather(*(batched.retrieve(str(number)) for number in range(9)))
+        return [passages[0].chunk.id for passages in found]
 
-    found, longest_pause = asyncio.run(story())
-    assert found == [str(number) for number in range(9)]
-    assert [len(batch) for batch in retriever.batches] == [4, 4, 1]
-    assert all(name.startswith("retrieval") for name in retriever.threads)
-    assert longest_pause < 0.1
+    assert asyncio.run(story()) == [str(number) for number in range(9)]
+    assert [len(batch) for batch in search.batches] == [4, 4, 1]
 
 
 def test_a_client_that_left_is_not_searched_for() -> None:
-    retriever = SlowRetriever()
+    search = SlowSearch()
 
     async def story() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            batched = BatchedRetrieval(retriever, executor)  # type: ignore[arg-type]
-            first = asyncio.create_task(batched.retrieve("first"))
-            await asyncio.sleep(0.02)
-            gone = asyncio.create_task(batched.retrieve("gone"))
-            stays = asyncio.create_task(batched.retrieve("stays"))
-            await asyncio.sleep(0)
-            gone.cancel()
-            await asyncio.gather(first, stays)
+        batched = BatchedRetrieval(search)
+        first = asyncio.create_task(batched.retrieve("first"))
+        await asyncio.sleep(0.001)
+        gone = asyncio.create_task(batched.retrieve("gone"))
+        stays = asyncio.create_task(batched.retrieve("stays"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(first, stays)
 
     asyncio.run(story())
-    assert retriever.batches == [["first"], ["stays"]]
+    assert search.batches == [["first"], ["stays"]]
 
 
 def test_a_batch_that_fails_fails_its_questions_and_no_others() -> None:
     async def story() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            batched = BatchedRetrieval(SlowRetriever(), executor)  # type: ignore[arg-type]
-            with pytest.raises(ValueError, match="bad"):
-                await batched.retrieve("bad")
-            assert (await batched.retrieve("good"))[0].chunk.id == "good"
+        batched = BatchedRetrieval(SlowSearch())
+        with pytest.raises(ValueError, match="bad"):
+            await batched.retrieve("bad")
+        assert (await batched.retrieve("good"))[0].chunk.id == "good"
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_the_process_finds_what_evaluation_finds_and_is_replaced_when_it_dies(tmp_path: Path) -> None:
+    embedder = load_embedder(PACKAGED)
+    with writing(tmp_path / "index") as draft, Cache(tmp_path / "cache.sqlite") as cache:
+        build_index(PAGES, Knowledge(), embedder, draft, cache, "docs")
+    place = IndexPlace(folder=tmp_path / "index", knowledge=Knowledge(), embedder=PACKAGED)
+    question = "What is the default of state?"
+    with open_retriever(place.folder, place.knowledge, embedder) as retriever:
+        expected = [
+            (one.chunk, retriever.count_tokens(one.chunk.text)) for one in retriever.retrieve(question)
+        ]
+
+    async def story() -> None:
+        process = SearchProcess()
+        try:
+            for _ in range(2):
+                found = (await process.search(place, [question]))[0]
+                assert [(one.chunk, one.tokens) for one in found] == expected
+                os.kill(psutil.Process().children()[-1].pid, signal.SIGKILL)
+            with pytest.raises(StepladderError):
+                await process.search(place.model_copy(update={"folder": tmp_path}), [question])
+        finally:
+            process.close()
 
     asyncio.run(story())

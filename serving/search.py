@@ -1,0 +1,93 @@
+"""A process that embeds and searches for the gateway.
+
+A thread would not do: the embedded index keeps Python's lock while it searches, and the event loop would
+stand still as long. The process holds no state that matters: it opens an index when it is first asked for,
+and a process that died is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+
+from serving.router import Passage
+from stepladder.engine import die_with_parent
+from stepladder.knowledge.embed import Embedder, load_embedder
+from stepladder.knowledge.retrieve import Retriever, open_retriever
+from stepladder.settings import Knowledge
+from stepladder.tasks import Strict
+
+_MOST_OPEN = 16
+
+
+class IndexPlace(Strict):
+    """Where an index version is, and how it is asked."""
+
+    folder: Path
+    knowledge: Knowledge
+    embedder: str
+
+
+class SearchProcess:
+    """One process for all indexes: embedding fills the cores by itself. Make it on the event loop."""
+
+    def __init__(self) -> None:
+        self._pool = _pool()
+
+    async def search(self, place: IndexPlace, questions: Sequence[str]) -> list[list[Passage]]:
+        """The best passages for each question; asked again, once, where the process dies meanwhile.
+
+        Raises:
+            StepladderError: the index cannot be opened, or is of another embedder.
+        """
+        loop = asyncio.get_running_loop()
+        pool = self._pool
+        try:
+            return await loop.run_in_executor(pool, search, place.model_dump_json(), list(questions))
+        except BrokenProcessPool:
+            if self._pool is pool:
+                self._pool = _pool()
+            return await loop.run_in_executor(self._pool, search, place.model_dump_json(), list(questions))
+
+    def close(self) -> None:
+        """End the process."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    """In the process: end with the gateway, and leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+
+
+def search(place: str, questions: list[str]) -> list[list[Passage]]:
+    """Ask an index, as evaluation does (``Retriever.retrieve_many``). Runs in the process."""
+    retriever = _retriever(place)
+    return [
+        [
+            Passage(chunk=one.chunk, score=one.score, tokens=retriever.count_tokens(one.chunk.text))
+            for one in found
+        ]
+        for found in retriever.retrieve_many(questions)
+    ]
+
+
+@lru_cache(maxsize=_MOST_OPEN)
+def _retriever(place: str) -> Retriever:
+    at = IndexPlace.model_validate_json(place)
+    return open_retriever(at.folder, at.knowledge, _embedder(at.embedder))
+
+
+@lru_cache(maxsize=4)
+def _embedder(name: str) -> Embedder:
+    return load_embedder(name)
