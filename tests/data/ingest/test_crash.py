@@ -105,8 +105,8 @@ def facts(root: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_killed_before_any_of_its_deeds_it_neither_loses_nor_doubles_a_row(tmp_path: Path) -> None:
-    import datasketch  # noqa: F401  loaded before forking: each child would load it again
-    import filelock  # noqa: F401
+    import filelock  # noqa: F401  loaded before forking: each child would load it again
+    import numpy as np  # noqa: F401
 
     fill(tmp_path / "template")
     shutil.copytree(tmp_path / "template", tmp_path / "whole")

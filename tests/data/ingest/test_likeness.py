@@ -43,7 +43,7 @@ def known(tmp_path: Path) -> Iterator[Known]:
 
 
 def test_the_same_answer_to_the_same_input_is_known_whatever_its_id(known: Known) -> None:
-    rows = [ex(0, id="new"), ex(5), ex(5, id="twin"), ex(0, id="x", completion="Elsewhere."), ex(6)]
+    rows = [ex(0, id="new"), ex(5), ex(5, id="twin"), ex(0, id="x", completion="No."), ex(6)]
     repeated, conflicts = split_known("examples", [traits(row) for row in rows], known)
     assert repeated == [0, 2]
     assert conflicts == {3: "row 'e0' gives another answer to the same input"}
