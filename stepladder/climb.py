@@ -139,9 +139,17 @@ def _print_next(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
     console.print()
     for verdict in verdicts:
         console.print(f"report: {workspace.report(verdict.task)}", soft_wrap=True)
+    # As it can be typed where the environment is not activated.
+    binaries = Path(os.path.relpath(Path(sys.executable).parent))
+
+    def say_next(command: str) -> None:
+        console.print(f"next:   {command}", soft_wrap=True)
+
     promoted = [verdict.task for verdict in verdicts if verdict.decision == "promote"]
     if promoted:
-        console.print(f'next:   stepladder ask {promoted[0]} "your question"', soft_wrap=True)
-    console.print(
-        f"        mlflow server --backend-store-uri {workspace.settings.mlflow.tracking_uri}", soft_wrap=True
-    )
+        say_next(f'{binaries / "stepladder"} ask {promoted[0]} "your question"')
+    else:
+        say_next(f"{binaries / 'stepladder'} verify {verdicts[0].task}")
+    store = workspace.settings.mlflow.tracking_uri
+    if store.startswith("sqlite:"):  # another one has a server that runs already
+        say_next(f"{binaries / 'mlflow'} server --backend-store-uri {store}")
