@@ -70,12 +70,15 @@ def release(workspace: Workspace, name: str) -> None:
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     """A table per task on standard output, and the verdict in one sentence."""
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(highlight=False)
     for verdict in verdicts:
         console.print()
         console.print(_table(verdict))
-        console.print(f"[bold]{verdict.decision}[/bold]: {verdict.sentence}", soft_wrap=True)
+        console.print(f"[bold]{verdict.decision}[/bold]: {escape(verdict.sentence)}", soft_wrap=True)
+        for warning in verdict.warnings:
+            console.print(f"note: {escape(warning)}", soft_wrap=True, style="yellow")
 
 
 def _table(verdict: Verdict) -> object:
@@ -96,7 +99,7 @@ def _table(verdict: Verdict) -> object:
             f"{rung.interval[0]:.3f} to {rung.interval[1]:.3f}" if rung.interval else "-",
             f"{rung.cost_per_1000:.4f}",
             f"{rung.latency_p95_ms:.0f}",
-            "yes" if rung.eligible else "no",
+            "yes" if rung.eligible else "undecided" if rung.undecided else "no",
             style="bold" if chosen else None,
         )
     for name in verdict.skipped:

@@ -30,8 +30,10 @@ def run(workspace: Workspace, name: str) -> None:
     outcomes = next(iter(all_outcomes(workspace, name).values()))
     verdict = weigh(workspace, name, _look(workspace, name), champion_of(workspace, name, outcomes))
     save(workspace.verdict(name), verdict)
+    from rich.markup import escape
+
     signed = " It is signed." if sign(workspace.verdict(name)) else ""
-    say(f"verdict {name}: {verdict.decision}. {verdict.sentence}{signed}")
+    say(f"verdict {name}: {verdict.decision}. {escape(verdict.sentence)}{signed}")
 
 
 def weigh(workspace: Workspace, name: str, looks: int | None, champion: Champion | None) -> Verdict:
