@@ -28,6 +28,11 @@ def screening_level(alpha: float, criteria: int) -> float:
     return SCREENING * alpha / max(criteria, 1)
 
 
+def full_level(alpha: float, sharing: int) -> float:
+    """The level of a single test where ``sharing`` rungs are all in the running: the least there may be."""
+    return (1 - SCREENING) * alpha / sharing
+
+
 def shared_level(alpha: float, failing: Sequence[float], screening: float, extra: int = 0) -> float:
     """The level for every single test on a ladder, so that any wrong promotion has chance at most ``alpha``.
 

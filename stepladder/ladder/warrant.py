@@ -40,7 +40,9 @@ class Means:
 
     Attributes:
         task: its name, for the messages.
-        cheap_bounds: per cheap rung, the one-sided lower bound of its score; None where it has none.
+        cheap_holds: per cheap rung, the p-value against "it misses its bar or a guardrail", as the verdict
+            will ask it.
+        level: at which the verdict would let a rung stop the climb.
         quality: of the examples.
         estimate: what training would take.
         climb: the mode, the budget and how many doubtful examples are borne.
@@ -49,7 +51,8 @@ class Means:
     """
 
     task: str
-    cheap_bounds: Mapping[str, float | None]
+    cheap_holds: Mapping[str, float]
+    level: float
     quality: ExampleQuality
     estimate: Estimate
     climb: Climb
@@ -85,11 +88,13 @@ def weigh(bar: float, reach: Interval, means: Means) -> Warrant:
 
 
 def _bar(bar: float, means: Means) -> Check:
-    holding = [rung for rung, low in means.cheap_bounds.items() if low is not None and low >= bar]
+    """By the verdict's own test: on an easier one training is refused and the verdict is left open."""
+    holding = [rung for rung, p in means.cheap_holds.items() if p <= means.level]
     if holding:
-        detail = f"{holding[0]} meets the bar of {bar:.2f}: no adapter is needed"
+        detail = f"{holding[0]} meets the bar of {bar:.2f} and every guardrail: no adapter is needed"
         return Check(question="bar", ok=False, detail=detail)
-    return Check(question="bar", ok=True, detail=f"no cheap rung meets the bar of {bar:.2f}")
+    detail = f"no cheap rung meets the bar of {bar:.2f} and every guardrail"
+    return Check(question="bar", ok=True, detail=f"{detail}, at the level of the verdict")
 
 
 def _reach(bar: float, reach: Interval) -> Check:

@@ -26,7 +26,7 @@ class Costs(Strict):
 
 def weigh_costs(workspace: Workspace, name: str, outcomes: Mapping[str, RungOutcomes]) -> Costs:
     """Costs of a task's rungs, by rung in the order given."""
-    rungs = {rung: _cost(workspace, name, one) for rung, one in outcomes.items()}
+    rungs = {rung: cost_of(workspace, name, one) for rung, one in outcomes.items()}
     record = adapter_record(workspace, name)
     checked = (
         check_estimate(
@@ -41,8 +41,11 @@ def weigh_costs(workspace: Workspace, name: str, outcomes: Mapping[str, RungOutc
     return Costs(rungs=rungs, break_even=break_evens(rungs), training=checked)
 
 
-def _cost(workspace: Workspace, name: str, outcomes: RungOutcomes) -> RungCost:
-    """An adapter's rung runs on an engine of one's own, also where the base is hosted by others."""
+def cost_of(workspace: Workspace, name: str, outcomes: RungOutcomes) -> RungCost:
+    """What one rung costs at the task's volume.
+
+    An adapter's rung runs on an engine of one's own, also where the base is hosted by others.
+    """
     settings = workspace.settings
     tuned, retrieves = outcomes.rung.startswith("lora"), outcomes.rung.endswith("rag")
     record = adapter_record(workspace, name) if tuned else None

@@ -10,14 +10,16 @@ from stepladder.console import say
 from stepladder.data.answers import answer_check
 from stepladder.data.prepare import Prepared, PrepareReport, load_prepared
 from stepladder.evaluation.evidence import Places
+from stepladder.evaluation.multiplicity import full_level
 from stepladder.evaluation.records import RungOutcomes
-from stepladder.evaluation.statistics import Resampling
-from stepladder.evaluation.summary import summarise
+from stepladder.evaluation.summary import ordered, resampling
 from stepladder.evaluation.variants import Choice
 from stepladder.files import write_json
 from stepladder.ladder.attribution import Failures, Tried, attribute, probes_among
+from stepladder.ladder.criteria import ask
 from stepladder.ladder.diagnose import Diagnosis, diagnose
 from stepladder.ladder.warrant import Means
+from stepladder.stages.costs import cost_of
 from stepladder.stages.evaluate import PLACES, cheap_rungs
 from stepladder.stages.workspace import Workspace, load, outcomes_in, save
 from stepladder.tasks import Task
@@ -67,11 +69,7 @@ def tried_without_adapter(workspace: Workspace, task: Task, rows: Prepared) -> T
         cheap={rung: outcomes[rung] for rung in cheap_rungs(task)},
         probes=probes_among(outcomes),
         places=load(Places, places) if places.is_file() else Places(),
-        how=Resampling(
-            resamples=settings.evaluation.resamples,
-            confidence=settings.evaluation.confidence,
-            seed=settings.seed,
-        ),
+        how=resampling(settings.evaluation, settings.seed),
     )
 
 
@@ -89,18 +87,23 @@ def _with_pilot(workspace: Workspace, task: Task, rows: Prepared, tried: Tried, 
 
 def _means(workspace: Workspace, task: Task, rows: Prepared, tried: Tried) -> Means:
     settings = workspace.settings
-    summaries = {
-        rung: summarise(outcomes, settings.evaluation, settings.seed)
-        for rung, outcomes in tried.cheap.items()
-    }
     return Means(
         task=task.name,
-        cheap_bounds={rung: summary.lower_bound for rung, summary in summaries.items()},
+        cheap_holds={rung: _holds(workspace, task, one) for rung, one in tried.cheap.items()},
+        level=full_level(settings.evaluation.alpha, len(task.rungs)),
         quality=_quality(workspace.prepared(task.name), task, rows),
         estimate=_estimate(workspace, task, rows, tried.cheap),
         climb=settings.climb,
         tuning=settings.tuning,
     )
+
+
+def _holds(workspace: Workspace, task: Task, outcomes: RungOutcomes) -> float:
+    """The verdict's p-value against "it misses its bar or a guardrail", for a rung without an adapter."""
+    settings, bars = workspace.settings, task.spec.bars
+    cost = 0.0 if bars.cost_per_1000 is None else cost_of(workspace, task.name, outcomes).per_1000
+    how = resampling(settings.evaluation, settings.seed)
+    return ask(outcomes.rung, ordered(outcomes), bars, how, forgetting=None, cost_per_1000=cost).p_holds
 
 
 def _quality(prepared: Path, task: Task, rows: Prepared) -> ExampleQuality:

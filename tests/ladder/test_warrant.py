@@ -15,7 +15,8 @@ from stepladder.tuning.gate import ExampleQuality
 
 MEANS = Means(
     task="my-task",
-    cheap_bounds={"prompt": 0.1, "rag": 0.4},
+    cheap_holds={"prompt": 1.0, "rag": 0.02},
+    level=0.045 / 4,
     quality=ExampleQuality(given=1600, duplicates=100, train=1500),
     estimate=Estimate(tokens=60000, seconds=400, cost=0.01, tokens_per_s=150),
     climb=Climb(),
@@ -43,7 +44,10 @@ def test_where_all_speaks_for_it_the_reason_says_what_was_not_measured() -> None
 @pytest.mark.parametrize(
     ("means", "why"),
     [
-        ({"cheap_bounds": {"prompt": 0.1, "rag": 0.81}}, "rag meets the bar of 0.80: no adapter is needed"),
+        (
+            {"cheap_holds": {"prompt": 1.0, "rag": 0.011}},
+            "rag meets the bar of 0.80 and every guardrail: no adapter is needed",
+        ),
         (
             {"quality": ExampleQuality(given=999, duplicates=0, train=999)},
             "my-task has 999 training examples",

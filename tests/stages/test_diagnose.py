@@ -24,7 +24,7 @@ from stepladder.stages.diagnose import failures_with_adapter
 from stepladder.stages.evaluate import PLACES
 from stepladder.stages.index import UPKEEP
 from stepladder.stages.records import TrainingRecord
-from stepladder.stages.workspace import Workspace, load, save, save_outcomes
+from stepladder.stages.workspace import Workspace, load, outcomes_in, save, save_outcomes
 from stepladder.tasks import Example
 from stepladder.tuning.curve import Prediction
 from stepladder.tuning.estimate import Estimate
@@ -116,6 +116,39 @@ def test_where_the_budget_does_not_allow_it_the_reason_is_written(workspace: Wor
     assert decision["train"] is False
     assert "climb.training_hours" in decision["reason"]
     assert diagnosed(with_climb(workspace, training_hours=0.001, mode="full")).warrant.train
+
+
+def with_rag(workspace: Workspace, right: int, **changed: Any) -> None:
+    """Let ``rag`` be right on so many of the 40 cases."""
+    rag = outcomes_in(workspace.base("keys"))["rag"]
+    rows = [
+        one.model_copy(update={"score": float(i < right), "exact": i < right, **changed})
+        for i, one in enumerate(rag.outcomes)
+    ]
+    save_outcomes(workspace.base("keys"), rag.model_copy(update={"outcomes": rows}))
+
+
+@pytest.mark.parametrize(
+    ("right", "p", "train"), [(37, 0.0285, True), (38, 0.0079, False)], ids=["by a lone test", "by the rule"]
+)
+def test_a_cheap_rung_ends_the_climb_only_by_the_verdicts_own_test(
+    workspace: Workspace, right: int, p: float, train: bool
+) -> None:
+    from scipy import stats
+
+    assert stats.binom.sf(right - 1, 40, SPEC.bars.score) == pytest.approx(p, abs=1e-4)
+    with_rag(workspace, right)
+    check = diagnosed(workspace).warrant.checks[0]
+    assert (check.question, check.ok) == ("bar", train)
+
+
+def test_a_cheap_rung_that_breaks_a_guardrail_does_not_end_the_climb(workspace: Workspace) -> None:
+    with_rag(workspace, 40)
+    assert not diagnosed(workspace).warrant.train
+    with_rag(workspace, 40, valid=False)
+    guarded = SPEC.model_copy(update={"bars": SPEC.bars.model_copy(update={"valid": 0.5})})
+    write_json(workspace.task("keys").folder / "task.yaml", guarded.model_dump(mode="json"))
+    assert diagnosed(workspace).warrant.checks[0].ok
 
 
 def test_a_pilot_that_shows_no_hope_stops_training_and_calls_it_capability(
