@@ -13,6 +13,7 @@ from stepladder.ladder.compare import ReleaseComparison
 from stepladder.ladder.form import Verdict
 from stepladder.stages.workspace import Workspace, load
 
+_PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 _MOST_CASES = 20  # of those that changed sides; --json prints all
 
 
@@ -73,6 +74,8 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     from rich.markup import escape
 
     console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=_PIPED_WIDTH)
     for verdict in verdicts:
         console.print()
         console.print(_table(verdict))
