@@ -75,7 +75,9 @@ def _shares(verdict: Verdict, causes: tuple[str, ...], question: str) -> Branch:
 
 
 def _found(verdict: Verdict) -> Branch:
-    name, recall = next(iter(verdict.retrieval.items()))
+    given = f"recall@{verdict.sizes.get('top_k')}"
+    name = given if given in verdict.retrieval else next(iter(verdict.retrieval))
+    recall = verdict.retrieval[name]
     between = f" ({recall.low:.2f} to {recall.high:.2f})" if recall.low is not None else ""
     return Branch(
         question="Are the right documents found?",
