@@ -3,9 +3,10 @@
     python bench/climb.py [--in FOLDER] [--json]
 
 Tells the seconds until the cheap rungs of every task are on screen and until the end, the peak memory of all
-processes together (proportional set size, sampled every few seconds), the seconds of an idle climb, and how many
-responses of the cheap rungs are asked of the engine after one task's prompt was edited. Run it with nothing
-else on the machine. The clone holds what is committed, and is kept with ``--in``.
+processes together (proportional set size, sampled every few seconds), the seconds of an idle climb, and how
+many responses of the cheap rungs are asked of the engine after one task's prompt was edited, beside how many
+were asked at first. Run it with nothing else on the machine. The clone holds what is committed, and is kept
+with ``--in``.
 """
 
 from __future__ import annotations
@@ -93,6 +94,11 @@ def cheap_rungs_at(lines: list[tuple[float, str]], tasks: list[str]) -> float:
     return max(seen[task] for task in tasks)
 
 
+def asked(lines: list[tuple[float, str]]) -> int:
+    """Responses of the cheap rungs and probes that the engine was asked for."""
+    return next(int(match[1]) for _, line in lines if (match := _ASKED.search(line)))
+
+
 def measure(clone: Path) -> dict[str, float]:
     """The figures of a fresh clone."""
     tasks = yaml.safe_load((clone / "params.yaml").read_text())["tasks"]
@@ -101,14 +107,14 @@ def measure(clone: Path) -> dict[str, float]:
     prompt = clone / "tasks" / tasks[0] / "prompt.md"
     prompt.write_text(prompt.read_text().rstrip() + " Be brief.\n")
     edited = watched([".venv/bin/python", "-m", "dvc", "repro", "evaluate"], clone)
-    asked = next(int(match[1]) for _, line in edited["lines"] if (match := _ASKED.search(line)))
     return {
         "cheap_rungs_s": round(cheap_rungs_at(first["lines"], tasks)),
         "climb_s": round(first["seconds"]),
         "peak_memory_gb": round(first["peak_gb"], 1),
         "idle_climb_s": round(idle["seconds"], 1),
         "idle_over_first": round(idle["seconds"] / first["seconds"], 4),
-        "asked_after_one_prompt": asked,
+        "asked_at_first": asked(first["lines"]),
+        "asked_after_one_prompt": asked(edited["lines"]),
         "cheap_rungs_after_one_prompt_s": round(edited["seconds"]),
     }
 

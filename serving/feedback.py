@@ -69,7 +69,7 @@ def _to_inbox(gateway: Gateway, asked: Event, correction: str, number: str) -> s
         answerable = spec.abstention is None or normalise(correction) != normalise(spec.abstention)
     answer = gateway.redact(correction)
     row = {"id": number, "messages": _turns(asked.body["messages"], answer), "answerable": answerable}
-    path = Path(asked.task) / "examples" / f"{number}.jsonl"
+    path = Path(asked.task) / "corrections" / f"{number}.jsonl"
     write_jsonl(gateway.settings.inbox / path, [row])
     return path.as_posix()
 

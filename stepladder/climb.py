@@ -13,6 +13,7 @@ from stepladder.ladder.compare import ReleaseComparison
 from stepladder.ladder.form import Verdict
 from stepladder.stages.workspace import Workspace, load
 
+_PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 _MOST_CASES = 20  # of those that changed sides; --json prints all
 
 
@@ -70,12 +71,17 @@ def release(workspace: Workspace, name: str) -> None:
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     """A table per task on standard output, and the verdict in one sentence."""
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=_PIPED_WIDTH)
     for verdict in verdicts:
         console.print()
         console.print(_table(verdict))
-        console.print(f"[bold]{verdict.decision}[/bold]: {verdict.sentence}", soft_wrap=True)
+        console.print(f"[bold]{verdict.decision}[/bold]: {escape(verdict.sentence)}", soft_wrap=True)
+        for warning in verdict.warnings:
+            console.print(f"note: {escape(warning)}", soft_wrap=True, style="yellow")
 
 
 def _table(verdict: Verdict) -> object:
@@ -96,7 +102,7 @@ def _table(verdict: Verdict) -> object:
             f"{rung.interval[0]:.3f} to {rung.interval[1]:.3f}" if rung.interval else "-",
             f"{rung.cost_per_1000:.4f}",
             f"{rung.latency_p95_ms:.0f}",
-            "yes" if rung.eligible else "no",
+            "yes" if rung.eligible else "undecided" if rung.undecided else "no",
             style="bold" if chosen else None,
         )
     for name in verdict.skipped:
@@ -139,9 +145,17 @@ def _print_next(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
     console.print()
     for verdict in verdicts:
         console.print(f"report: {workspace.report(verdict.task)}", soft_wrap=True)
+    # As it can be typed where the environment is not activated.
+    binaries = Path(os.path.relpath(Path(sys.executable).parent))
+
+    def say_next(command: str) -> None:
+        console.print(f"next:   {command}", soft_wrap=True)
+
     promoted = [verdict.task for verdict in verdicts if verdict.decision == "promote"]
     if promoted:
-        console.print(f'next:   stepladder ask {promoted[0]} "your question"', soft_wrap=True)
-    console.print(
-        f"        mlflow server --backend-store-uri {workspace.settings.mlflow.tracking_uri}", soft_wrap=True
-    )
+        say_next(f'{binaries / "stepladder"} ask {promoted[0]} "your question"')
+    else:
+        say_next(f"{binaries / 'stepladder'} verify {verdicts[0].task}")
+    store = workspace.settings.mlflow.tracking_uri
+    if store.startswith("sqlite:"):  # another one has a server that runs already
+        say_next(f"{binaries / 'mlflow'} server --backend-store-uri {store}")

@@ -196,7 +196,13 @@ def with_alias(task: str, alias: str, scratch: Path) -> Registered | None:
 def _fetched(found: Any, scratch: Path) -> Registered:
     import mlflow
 
-    digest = found.tags[_DIGEST_TAG]
+    digest = found.tags.get(_DIGEST_TAG)
+    if digest is None:
+        raise StepladderError(
+            "this version is no release of Stepladder: someone registered it by hand",
+            where=f"{found.name}, version {found.version}",
+            remedy="move the alias to a version that `stepladder climb` registered",
+        )
     folder = scratch / short(digest)
     if not folder.is_dir():
         source = mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}")

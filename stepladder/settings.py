@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from stepladder.errors import StepladderError
 from stepladder.files import read_text
@@ -180,7 +180,9 @@ class Sizes(Strict):
     cases: int | None = Field(gt=0, description="cases evaluated, drawn by hash of their id; null: all")
     dev_rows: int = Field(gt=0, description="held-out examples that choose the prompt variant")
     train_tokens: int = Field(gt=0, description="tokens that training may read, for each task")
-    train_tokens_of: dict[str, int] = Field(default={}, description="the same, for tasks that need another")
+    train_tokens_of: dict[str, PositiveInt] = Field(
+        default={}, description="the same, for tasks that need another"
+    )
     context_tokens: int = Field(gt=0, description="retrieved text given to the model, tokens of the embedder")
 
     def tokens_to_train(self, task: str) -> int:
@@ -231,12 +233,11 @@ class Settings(Strict):
         """The sizes that hold on the chosen hardware."""
         return self.sizes.gpu if self.hardware == "gpu" else self.sizes.cpu
 
-    @property
-    def pilot_tokens(self) -> int:
+    def pilot_tokens(self, task: str) -> int:
         """Tokens that a pilot may read: as set, else none on a CPU and a tenth of the training on a GPU."""
         if self.climb.pilot_tokens is not None:
             return self.climb.pilot_tokens
-        return self.size.train_tokens // 10 if self.hardware == "gpu" else 0
+        return self.size.tokens_to_train(task) // 10 if self.hardware == "gpu" else 0
 
     @property
     def stated_tokens_per_s(self) -> float:

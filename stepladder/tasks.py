@@ -118,6 +118,11 @@ class Example(Strict):
         return self.messages[-2].content
 
     @property
+    def history(self) -> list[Message]:
+        """The turns before the last question; a system message is the prompt's business."""
+        return [message for message in self.messages[:-2] if message.role != "system"]
+
+    @property
     def output(self) -> str:
         """The last assistant turn: what is learned."""
         return self.messages[-1].content

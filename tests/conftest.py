@@ -1,11 +1,18 @@
-"""A language model small enough for tests: a random Llama with a tokenizer and a chat template of its own."""
+"""For all tests: the same examples in every run, and a random Llama with a tokenizer of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples every time, and none fails because the machine is busy.
+hypothesis.settings.register_profile(
+    "stepladder", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("stepladder")
 
 _TEXT = [
     "What is the default of the option state? The default is present.",

@@ -206,3 +206,10 @@ def test_roles_alternate_after_one_system_message_at_most(roles: str, sound: boo
     else:
         with pytest.raises(ValueError, match="must alternate"):
             Example.model_validate(row)
+
+
+def test_history_is_what_was_said_before_the_last_question() -> None:
+    turns = [("system", "Hi."), ("user", "One?"), ("assistant", "1"), ("user", "Two?"), ("assistant", "2")]
+    example = Example.model_validate({"messages": [{"role": r, "content": c} for r, c in turns]})
+    assert [(turn.role, turn.content) for turn in example.history] == [("user", "One?"), ("assistant", "1")]
+    assert (example.input, example.output) == ("Two?", "2")

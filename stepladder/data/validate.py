@@ -73,8 +73,8 @@ def validate_task(task: Task, folder: Path) -> ValidationReport:
     return report
 
 
-def require_valid(report: ValidationReport) -> None:
-    """Stop when a task has bad rows.
+def require_valid(report: ValidationReport, kept: Path) -> None:
+    """Stop when a task has bad rows; ``kept`` is where the report lies.
 
     Raises:
         StepladderError: it names the first bad rows with their reasons and counts the rest.
@@ -91,7 +91,7 @@ def require_valid(report: ValidationReport) -> None:
     raise StepladderError(
         f"{count} in the task's rows:{''.join(lines)}",
         where=f"task {report.task}",
-        remedy="mend or remove these rows; the validation report and its Data Docs list them all",
+        remedy=f"mend or remove these rows; the report and its Data Docs list them all: {kept}",
     )
 
 

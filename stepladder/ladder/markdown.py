@@ -24,6 +24,8 @@ def summary(verdict: Verdict) -> str:
     ]
     if verdict.comparisons:
         lines += ["", *(f"- {_pair(pair)}" for pair in verdict.comparisons)]
+    if verdict.warnings:
+        lines += ["", "Before you trust it:", "", *(f"- {_escaped(line)}" for line in verdict.warnings)]
     if verdict.advice:
         lines += ["", "What would help:", "", *(f"- {_escaped(line)}" for line in verdict.advice)]
     return "\n".join(lines) + "\n"

@@ -69,6 +69,7 @@ def quality_against_cost(verdict: Verdict) -> str:
 def cost_by_volume(verdict: Verdict) -> str:
     """Each rung's cost per 1,000 requests at every monthly volume; dots where two rungs break even."""
     import numpy as np
+    from matplotlib.ticker import LogLocator
 
     present = next(iter(verdict.costs.values())).monthly_requests
     crossings = [even for even in verdict.break_even if even.monthly_requests]
@@ -96,6 +97,11 @@ def cost_by_volume(verdict: Verdict) -> str:
             )  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
+        # As people write them: the default labels are formulas, which are not parsed here.
+        axes.xaxis.set_major_formatter(lambda volume, _: f"{volume:,.0f}" if volume >= 1 else "")
+        axes.yaxis.set_major_formatter(lambda dollars, _: f"{dollars:g}")
+        axes.yaxis.set_minor_formatter(lambda *_: "")
+        axes.xaxis.set_major_locator(LogLocator(numticks=5))
         axes.set_xlim(low, high)
         axes.set_xlabel("requests a month")
         axes.set_ylabel("US dollars per 1,000")

@@ -11,13 +11,15 @@ from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.summary import RungSummary
 from stepladder.files import write_text
 from stepladder.ladder import plots, wording
+from stepladder.ladder.attribution import CaseLabel, Failures
 from stepladder.ladder.form import Verdict
-from stepladder.ladder.suspects import Suspect
 from stepladder.ladder.tree import branches
 from stepladder.tasks import Strict
 
 MOST_CASES = 25
+MOST_MISSED = 12
 _PASS = 0.999
+_LAST = 10**6  # a rank behind all others
 
 
 class FailingCase(Strict):
@@ -37,7 +39,7 @@ def write_report(
     outcomes: Mapping[str, RungOutcomes],
     losses: Sequence[float] | None,
     path: Path,
-    suspects: Sequence[Suspect] = (),
+    failures: Failures | None = None,
 ) -> None:
     """Write the report, whole or not at all. The same inputs give the same bytes.
 
@@ -47,12 +49,12 @@ def write_report(
         outcomes: by rung, for the failing cases.
         losses: training loss by step; None or empty where nothing was trained.
         path: the HTML file.
-        suspects: cases whose reference a person should look at.
+        failures: causes with their intervals, what retrieval missed, and references to look at.
 
     Raises:
         StepladderError: the file cannot be written.
     """
-    write_text(path, render_report(verdict, summaries, outcomes, losses, suspects))
+    write_text(path, render_report(verdict, summaries, outcomes, losses, failures))
 
 
 def render_report(
@@ -60,7 +62,7 @@ def render_report(
     summaries: Mapping[str, RungSummary],
     outcomes: Mapping[str, RungOutcomes],
     losses: Sequence[float] | None,
-    suspects: Sequence[Suspect] = (),
+    failures: Failures | None = None,
 ) -> str:
     """The report's HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -82,13 +84,22 @@ def render_report(
         cases=failing_cases(outcomes, rungs),
         failing=_count_failing(outcomes, rungs),
         branches=branches(verdict),
-        suspects=suspects,
+        failures=failures,
+        missed=_missed(failures) if failures else [],
         quality=plots.quality_against_cost(verdict),
         volume=plots.cost_by_volume(verdict),
         gaps=plots.failure_shares(verdict.gaps) if any(verdict.gaps.values()) else "",
         loss=plots.training_loss(losses) if losses else "",
         assumptions=list(dict.fromkeys(line for cost in verdict.costs.values() for line in cost.assumptions)),
     )
+
+
+def _missed(failures: Failures) -> list[CaseLabel]:
+    """Cases that fail because retrieval missed their evidence, the nearest misses first."""
+    found = [label for label in failures.labels if label.cause == "retrieval" and label.place]
+    return sorted(found, key=lambda label: (label.place.rank or _LAST, label.id) if label.place else ())[
+        :MOST_MISSED
+    ]
 
 
 def failing_cases(outcomes: Mapping[str, RungOutcomes], rungs: Sequence[str]) -> list[FailingCase]:

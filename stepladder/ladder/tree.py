@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stepladder.ladder.form import RungVerdict, Verdict
 from stepladder.tasks import Strict
 
-_NEEDS_DOCUMENTS = ("knowledge", "retrieval", "grounding")
+_NEEDS_DOCUMENTS = ("knowledge", "retrieval")
 _NEEDS_TRAINING = ("grounding", "format", "behaviour")
 _MOST = 0.8  # a share of questions whose documents are found that leaves little for retrieval to mend
 
@@ -27,7 +27,7 @@ def branches(verdict: Verdict) -> list[Branch]:
 
 def _branches(verdict: Verdict) -> Iterator[Branch]:
     yield _eligible(verdict, "prompt", "Is a prompt good enough?")
-    yield _shares(verdict, _NEEDS_DOCUMENTS, "Is knowledge missing?")
+    yield _missing_knowledge(verdict)
     if verdict.retrieval:
         yield _found(verdict)
     if "rag" in verdict.rungs:
@@ -57,18 +57,27 @@ def _scored(judged: RungVerdict, bar: float) -> str:
     return f"it scores {judged.score:.2f}{bound}, against a bar of {bar:.2f}"
 
 
+def _missing_knowledge(verdict: Verdict) -> Branch:
+    question = "Is knowledge missing?"
+    if "rag" not in verdict.rungs:
+        return Branch(question=question, answer=None, evidence="the task has no documents to tell by")
+    return _shares(verdict, _NEEDS_DOCUMENTS, question)
+
+
 def _shares(verdict: Verdict, causes: tuple[str, ...], question: str) -> Branch:
     shares = {cause: verdict.gaps.get(cause, 0.0) for cause in causes}
     total = sum(shares.values())
     named = ", ".join(f"{cause} {share:.0%}" for cause, share in shares.items() if share)
-    if not verdict.gaps:
-        return Branch(question=question, answer=None, evidence="no case fails")
+    if not any(verdict.gaps.values()):
+        return Branch(question=question, answer=False, evidence="no case fails")
     evidence = f"of the failing cases {total:.0%}" + (f": {named}" if named else "")
     return Branch(question=question, answer=total > 0, evidence=evidence)
 
 
 def _found(verdict: Verdict) -> Branch:
-    name, recall = next(iter(verdict.retrieval.items()))
+    given = f"recall@{verdict.sizes.get('top_k')}"
+    name = given if given in verdict.retrieval else next(iter(verdict.retrieval))
+    recall = verdict.retrieval[name]
     between = f" ({recall.low:.2f} to {recall.high:.2f})" if recall.low is not None else ""
     return Branch(
         question="Are the right documents found?",

@@ -34,7 +34,7 @@ def run(workspace: Workspace, name: str) -> None:
     tried = tried_without_adapter(workspace, task, rows)
     means = _means(workspace, task, rows, tried)
     diagnosis = diagnose(tried, means)
-    tokens = workspace.settings.pilot_tokens
+    tokens = workspace.settings.pilot_tokens(name)
     if diagnosis.warrant.train and tokens and workspace.settings.climb.mode == "auto":
         diagnosis = _with_pilot(workspace, task, rows, tried, means)
     save(workspace.diagnosis(name), diagnosis)
@@ -77,7 +77,8 @@ def _with_pilot(workspace: Workspace, task: Task, rows: Prepared, tried: Tried, 
     """Diagnose again, with the score that a pilot predicts."""
     from stepladder.stages.pilot import NoPrediction, run_pilot
 
-    found = run_pilot(workspace, task, rows, workspace.settings.pilot_tokens, means.estimate.tokens)
+    budget = workspace.settings.pilot_tokens(task.name)
+    found = run_pilot(workspace, task, rows, budget, means.estimate.tokens)
     if isinstance(found, NoPrediction):
         return diagnose(tried, replace(means, no_prediction=found.reason))
     before = max(_choice(workspace, task.name, rung).dev_score for rung in cheap_rungs(task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from stepladder.console import say
@@ -30,13 +31,13 @@ def run(workspace: Workspace) -> None:
         workspace.responses() as cache,
         responding(responder_for(workspace, cache, base, base, None)) as responder,
     ):
-        # Every task's rungs before any probe: they are what a person waits for.
-        for task in tasks:
-            with writing(workspace.base(task.name)) as draft, contexts_of(workspace, task) as contexts:
-                _climb_cheap_rungs(workspace, Assistant(task, contexts, responder), draft)
-        for task in tasks:
-            with contexts_of(workspace, task) as contexts:
-                _probe(workspace, Assistant(task, contexts, responder))
+        with ExitStack() as stack:
+            drafts = {task: stack.enter_context(writing(workspace.base(task.name))) for task in tasks}
+            # Every task's rungs before any probe: they are what a person waits for.
+            for step in (_climb_cheap_rungs, _probe):
+                for task, draft in drafts.items():
+                    with contexts_of(workspace, task) as contexts:
+                        step(workspace, Assistant(task, contexts, responder), draft)
         _forget_other_tasks(workspace)
         say(f"evaluate: {responder.asked} responses asked of the engine, the others were known")
 
@@ -51,10 +52,10 @@ def _climb_cheap_rungs(workspace: Workspace, assistant: Assistant, out: Path) ->
         tell(workspace, outcomes)
 
 
-def _probe(workspace: Workspace, assistant: Assistant) -> None:
+def _probe(workspace: Workspace, assistant: Assistant, out: Path) -> None:
     """Write why cases fail: the probes' outcomes, and where the evidence stood."""
     task = assistant.task
-    rows, out = load_prepared(workspace.prepared(task.name)), workspace.base(task.name)
+    rows = load_prepared(workspace.prepared(task.name))
     cheap = outcomes_in(out)
     plan = load(Choice, out / f"{cheap_rungs(task)[-1]}.plan.json").plan
     shots = rows.few_shot[: workspace.settings.evaluation.few_shot]

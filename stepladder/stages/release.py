@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.summary import summarise
@@ -59,9 +61,15 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
         "base": settings.models.base,
         "embedder": settings.models.embedder,
         "cases": len(load_prepared(workspace.prepared(name)).cases),
-        **{f"size.{key}": value for key, value in settings.size.model_dump().items()},
-        **{f"knowledge.{key}": value for key, value in settings.knowledge.model_dump().items()},
-        **{f"tuning.{key}": value for key, value in settings.tuning.model_dump().items()},
+        **_section("size", settings.size),
+        "size.train_tokens": settings.size.tokens_to_train(name),
+        "engine.dtype": settings.engine.dtype,
+        **_section("climb", settings.climb),
+        **_section("cost", settings.cost),
+        **_section("evaluation", settings.evaluation),
+        **_section("knowledge", settings.knowledge),
+        **_section("prepare", settings.prepare),
+        **_section("tuning", settings.tuning),
         **{f"digest.{key}": value for key, value in verdict.digests.items()},
     }
     rungs = [
@@ -77,8 +85,19 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
         parameters=parameters,
         rungs=rungs,
         training=TrainingLog(result=record.result, forgetting=record.forgetting) if record else None,
-        artifacts=[workspace.verdict(name), workspace.report(name), workspace.diagnosis(name)],
+        artifacts=[
+            workspace.verdict(name),
+            workspace.report(name),
+            workspace.diagnosis(name),
+            *sorted(workspace.base(name).glob("*.outcomes.json")),
+            *sorted(workspace.tuned_outcomes(name).glob("*.outcomes.json")),
+            *(workspace.tuned(name).glob("training.json")),
+        ],
     )
+
+
+def _section(name: str, settings: BaseModel) -> dict[str, object]:
+    return {f"{name}.{key}": value for key, value in settings.model_dump().items()}
 
 
 def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, run_id: str) -> str | None:

@@ -20,6 +20,6 @@ def run(workspace: Workspace, name: str) -> None:
         outcomes,
         record.result.losses if record else None,
         workspace.report(name),
-        failures_with_adapter(workspace, name).suspects,
+        failures_with_adapter(workspace, name),
     )
     say(f"report {name}: {workspace.report(name)}")

@@ -69,7 +69,9 @@ def _block(
     )
     rows = []
     for example, context in zip(block, chosen, strict=True):
-        request, _ = compose(task, plan, example.input, context.chunks, contexts.count_tokens)
+        request, _ = compose(
+            task, plan, example.input, context.chunks, contexts.count_tokens, example.history
+        )
         answer = example.output if context.answerable else task.spec.abstention or example.output
         rows.append(tokenise(tokenizer, request.messages, answer, example.id))
     return rows

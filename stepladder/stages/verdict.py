@@ -34,8 +34,10 @@ def run(workspace: Workspace, name: str) -> None:
     champion = champion_of(workspace, name, next(iter(outcomes.values())))
     verdict = weigh(workspace, name, look(workspace, outcomes), champion)
     save(workspace.verdict(name), verdict)
+    from rich.markup import escape
+
     signed = " It is signed." if sign(workspace.verdict(name)) else ""
-    say(f"verdict {name}: {verdict.decision}. {verdict.sentence}{signed}")
+    say(f"verdict {name}: {verdict.decision}. {escape(verdict.sentence)}{signed}")
 
 
 def weigh(workspace: Workspace, name: str, looks: int | None, champion: Champion | None) -> Verdict:

@@ -39,6 +39,10 @@ class Workspace:
         """Folder of the validation report, the Data Docs and the digests of the pages."""
         return self.root / "build/checked" / task
 
+    def unchecked(self, task: str) -> Path:
+        """Folder of the validation report of rows that were refused."""
+        return self.root / "build/checked" / f"{task}.refused"
+
     def prepared(self, task: str) -> Path:
         """Folder of cases, dev, few-shot and training rows."""
         return self.root / "build/prepared" / task

@@ -22,12 +22,12 @@ def report_of(bad: int) -> ValidationReport:
 
 
 def test_a_report_without_bad_rows_passes_whatever_its_warnings() -> None:
-    require_valid(report_of(0))
+    require_valid(report_of(0), Path("there"))
 
 
 def test_the_error_names_ten_rows_and_counts_the_rest() -> None:
     with pytest.raises(StepladderError) as caught:
-        require_valid(report_of(12))
+        require_valid(report_of(12), Path("there"))
     lines = caught.value.what.split("\n")
     assert lines[0] == "12 faults in the task's rows:"
     assert lines[1] == "  cases.jsonl:1 (id 'c1'): form: wrong"

@@ -10,12 +10,35 @@ from typing import Any
 
 import pytest
 
+from stepladder.evaluation.evidence import Place
 from stepladder.evaluation.records import RungOutcomes
+from stepladder.evaluation.statistics import Interval
+from stepladder.ladder.attribution import CaseLabel, Failures
+from stepladder.ladder.causes import CAUSES
 from stepladder.ladder.form import Flip, Verdict
 from stepladder.ladder.report import MOST_CASES, failing_cases, render_report, write_report
 from stepladder.ladder.suspects import Suspect
 from stepladder.ladder.tree import branches
 from stepladder.ladder.verdict import Evidence, decide
+
+SHARE = Interval(estimate=2 / 3, low=0.2, high=0.94, confidence=0.95, method="Wilson")
+FAILURES = Failures(
+    cases=10,
+    failing=3,
+    gaps=dict.fromkeys(CAUSES, 0.0) | {"retrieval": 2 / 3, "knowledge": 1 / 3},
+    shares=dict.fromkeys(CAUSES, SHARE),
+    labels=[
+        CaseLabel(
+            id="case-1",
+            cluster="one",
+            cause="retrieval",
+            place=Place(rank=4, given=False, displaced_by="page#other"),
+        )
+    ],
+    probes={},
+    suspects=[],
+    adapter_known=True,
+)
 
 Ladder = Callable[..., dict[str, RungOutcomes]]
 MakeEvidence = Callable[..., Evidence]
@@ -65,13 +88,13 @@ def report(ladder: Ladder, evidence_of: MakeEvidence) -> MakeReport:
         outcomes: dict[str, RungOutcomes] | None = None,
         losses: Sequence[float] | None = LOSSES,
         flip: list[Flip] | None = None,
-        suspects: Sequence[Suspect] = (),
+        failures: Failures | None = None,
         **more: Any,
     ) -> tuple[Verdict, str, Page]:
         evidence = evidence_of(outcomes or ladder(), **more)
         verdict = decide(evidence)
         verdict = verdict.model_copy(update={"flips": flip or []})
-        html = render_report(verdict, evidence.summaries, evidence.outcomes, losses, suspects)
+        html = render_report(verdict, evidence.summaries, evidence.outcomes, losses, failures)
         return verdict, html, Page(html)
 
     return build
@@ -137,11 +160,24 @@ def test_suspect_references_are_listed_with_what_the_rungs_say(report: MakeRepor
     suspect = Suspect(
         id="case-7", input="Which?", reference="wrong", answer="right", agreeing=["rag", "lora"], chance=1e-4
     )
-    _, html, page = report(suspects=[suspect])
+    _, html, page = report(failures=FAILURES.model_copy(update={"suspects": [suspect]}))
     assert "References to look at" in page.text
     assert "rag, lora" in page.text
     assert html.count("<caption>") == html.count("<table>")
     assert "References to look at" not in report()[2].text
+
+
+def test_causes_come_with_their_intervals_and_misses_with_their_rank(report: MakeReport) -> None:
+    _, _, page = report(failures=FAILURES)
+    assert "3 of 10 cases fail on a cheap rung" in page.text
+    assert "0.67 0.20 to 0.94" in page.text
+    assert re.search(r"case-1\s*4\s*page#other", page.text)
+
+
+def test_slices_are_compared_with_holms_p(report: MakeReport) -> None:
+    verdict, _, page = report()
+    assert verdict.slices is not None
+    assert f"{verdict.slices.a} against {verdict.slices.b}, by slice" in page.text
 
 
 def test_hostile_text_is_shown_not_run(report: MakeReport, ladder: Ladder) -> None:
@@ -180,7 +216,7 @@ def test_failing_cases_lead_with_those_on_which_the_rungs_differ(ladder: Ladder)
 
 def test_every_rungs_answer_and_sources_stand_beside_the_reference(report: MakeReport) -> None:
     _, _, page = report()
-    assert len(page.all("details")) == MOST_CASES
+    assert len([part for part in page.all("div") if part.get("class") == "case"]) == MOST_CASES
     assert "The default is value 1." in page.text
     assert "ansible.builtin.module_00#options/option_1" in page.text
 

@@ -34,8 +34,13 @@ def test_a_rung_that_was_not_run_is_open_and_says_why() -> None:
 
 def test_causes_of_failure_are_summed_by_what_would_mend_them() -> None:
     found = tree(gaps={"knowledge": 0.5, "grounding": 0.25, "capability": 0.25})
-    assert found["Is knowledge missing?"].evidence == "of the failing cases 75%: knowledge 50%, grounding 25%"
+    assert found["Is knowledge missing?"].evidence == "of the failing cases 50%: knowledge 50%"
     assert found["Does a gap in behaviour remain?"].evidence == "of the failing cases 25%: grounding 25%"
+
+
+def test_a_task_without_documents_leaves_open_whether_knowledge_is_missing() -> None:
+    alone = {rung: score for rung, score in SCORES.items() if "rag" not in rung}
+    assert tree(alone)["Is knowledge missing?"].answer is None
 
 
 def test_retrieval_is_judged_by_its_own_metric() -> None:

@@ -25,7 +25,7 @@ def give(gate: Gate, interaction: str, **told: object):  # noqa: ANN201
 
 
 def rows(gate: Gate, task: str = "docs") -> list[Example]:
-    folder = gate.house.settings.inbox / task / "examples"
+    folder = gate.house.settings.inbox / task / "corrections"
     return [
         Example.model_validate(json.loads(line))
         for path in sorted(folder.glob("*.jsonl"))
@@ -47,7 +47,7 @@ def test_a_correction_becomes_a_redacted_example(gate: Gate) -> None:
     answer = give(gate, ask(gate), thumb="down", correction="enabled, says me@example.org")
 
     row = rows(gate)[0]
-    assert answer.json()["row"] == f"docs/examples/{row.id}.jsonl"
+    assert answer.json()["row"] == f"docs/corrections/{row.id}.jsonl"
     assert row.input == "Mail [email]: what is the default of state?"
     assert (row.output, row.answerable) == ("enabled, says [email]", True)
     assert not [path for path in gate.house.settings.inbox.rglob("*") if path.name.startswith(".")]

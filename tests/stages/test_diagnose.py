@@ -237,6 +237,6 @@ def test_costs_are_of_a_full_rebuild_and_of_what_training_took(workspace: Worksp
 
 def test_parameters_of_the_pilot_follow_the_hardware() -> None:
     settings = load_settings(Path(__file__).parents[2] / "params.yaml")
-    assert settings.model_copy(update={"hardware": "cpu"}).pilot_tokens == 0
+    assert settings.model_copy(update={"hardware": "cpu"}).pilot_tokens("qa") == 0
     gpu = settings.model_copy(update={"hardware": "gpu"})
-    assert gpu.pilot_tokens == gpu.size.train_tokens // 10
+    assert gpu.pilot_tokens("qa") == gpu.size.train_tokens // 10
