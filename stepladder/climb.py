@@ -93,7 +93,7 @@ def _table(verdict: Verdict) -> object:
     for heading in ("rung", "variant", "n", "score", "interval", "$ / 1000", "p95 ms", "eligible"):
         table.add_column(heading, justify="left" if heading in ("rung", "variant", "eligible") else "right")
     for name, rung in verdict.rungs.items():
-        chosen = name == verdict.rung
+        chosen = name == verdict.chosen
         table.add_row(
             f"{name} <" if chosen else name,
             rung.variant,

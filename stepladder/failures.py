@@ -5,6 +5,7 @@ Libraries word them in many ways, in exceptions of their own: this is the one pl
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,11 @@ def explained() -> Iterator[None]:
 def is_full_disk(error: BaseException) -> bool:
     """Whether an error, or one that caused it, says that the disk is full."""
     return any(full in str(one).lower() for one in _chain(error) for full in _FULL)
+
+
+def without_password(uri: str) -> str:
+    """An address, or a text with one, as it may be shown."""
+    return re.sub(r"//[^/\s]*@", "//", uri)
 
 
 def first_line(error: BaseException) -> str:

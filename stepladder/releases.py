@@ -14,7 +14,6 @@ A release is a folder, named by its digest:
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stepladder.errors import StepladderError
-from stepladder.failures import first_line, is_full_disk
+from stepladder.failures import first_line, is_full_disk, without_password
 from stepladder.files import digest_value, read_json, write_json, writing
 from stepladder.prompting.compose import Plan
 from stepladder.settings import Knowledge, Mlflow
@@ -270,8 +269,8 @@ def use_mlflow(settings: Mlflow) -> None:
         if is_full_disk(error):
             raise
         raise StepladderError(
-            f"MLflow's store cannot be used: {first_line(error)}",
-            where=re.sub(r"//[^/@]*@", "//", settings.tracking_uri),  # without the password
+            f"MLflow's store cannot be used: {without_password(first_line(error))}",
+            where=without_password(settings.tracking_uri),
             remedy="start its server or database, or set mlflow.tracking_uri in params.yaml (or"
             " MLFLOW_TRACKING_URI) to another, such as sqlite:///mlflow.db",
         ) from error

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 
+from pydantic import Field
+
 from stepladder.errors import StepladderError
 from stepladder.evaluation.prices import TokenPrice
 from stepladder.evaluation.usage import Usage
@@ -39,6 +41,7 @@ class RungCost(Strict):
     per_request: float
     fixed_per_month: float
     usage: Usage | None = None
+    paid_per_token: bool = Field(default=False, description="others serve the model: no engine is rented")
     assumptions: list[str]
 
 
@@ -101,6 +104,7 @@ def rung_cost(
         per_request=per_request,
         fixed_per_month=training + index,
         usage=usage,
+        paid_per_token=price is not None,
         assumptions=_assumptions(cost, monthly_requests, training_seconds, index_seconds, usage, price),
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import RungOutcomes
+from stepladder.failures import first_line, without_password
 from stepladder.files import digest_value
 
 _MOST_RUNS = 10_000
@@ -57,6 +58,8 @@ def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: st
     if store_is_missing(tracking_uri, root):
         return 1
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # As it comes it tries for minutes before it says that a server is down.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -69,9 +72,10 @@ def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: st
             [found.experiment_id], f"params.`digest.case_set` = '{case_set}'", max_results=_MOST_RUNS
         )
     except MlflowException as error:
+        why = without_password(first_line(error))
         raise StepladderError(
-            f"MLflow does not answer, so looks at the test cannot be counted: {error}",
-            where=tracking_uri,
+            f"MLflow does not answer, so looks at the test cannot be counted: {why}",
+            where=without_password(tracking_uri),
             remedy="start the tracking server, or set mlflow.tracking_uri (MLFLOW_TRACKING_URI) to one",
         ) from error
     return len({run.data.params.get("digest.responses", "") for run in runs} | {responses})

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from stepladder.evaluation.multiplicity import SCREENING
+from stepladder.evaluation.multiplicity import full_level
 from stepladder.evaluation.power import cases_for_share, cases_needed
 from stepladder.tasks import Strict
 
@@ -15,7 +15,7 @@ ASSUMED_CORRELATION = 0.1  # of scores within a cluster
 
 
 class Needed(Strict):
-    """Cases for one question: ``fewest`` where other rungs are out of the running, ``most`` where none is."""
+    """Cases for one question: ``fewest`` where all rungs beside it are out, ``most`` where none is."""
 
     fewest: int
     most: int
@@ -84,7 +84,7 @@ def plan(wanted: Wanted, spread: Spread) -> Plan:
         StepladderError: the margin is zero.
     """
     margin, power, alpha, rungs = wanted.margin, wanted.power, wanted.alpha, wanted.rungs
-    alone = (1 - SCREENING) * alpha
+    beside = min(2, rungs)  # to compare two rungs, both must be in the running
 
     def gate(alpha: float) -> int:
         share = min(wanted.bar + margin, 0.999)
@@ -94,8 +94,12 @@ def plan(wanted: Wanted, spread: Spread) -> Plan:
         return cases_needed(margin, sd=spread.pair, power=power, alpha=alpha)
 
     questions = [
-        Needed(fewest=count(alone / few), most=count(alone / rungs / many))
-        for count, few, many in ((gate, 1, 1), (pair, 1, 1), (pair, 2, rungs))
+        Needed(fewest=count(full_level(alpha, sharing) / few), most=count(full_level(alpha, rungs) / many))
+        for count, sharing, few, many in (
+            (gate, 1, 1, 1),
+            (pair, beside, 1, 1),
+            (pair, beside, beside, rungs),
+        )
     ]
     return Plan(
         wanted=wanted,

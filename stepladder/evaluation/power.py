@@ -63,6 +63,15 @@ def cases_for_share(share: float, limit: float, *, effect: float = 1.0, power: f
     return max(2, math.ceil(effect * ((spread / gap) ** 2 + 1 / gap)))
 
 
+def sd_at_margin(margin: float) -> float:
+    """Least standard deviation of a paired difference of scores of 0 and 1 whose mean is ``margin``.
+
+    What a test of the margin has to reckon with where two sides were not seen to differ: that they differ on
+    a share ``margin`` of the cases, all in favour of one.
+    """
+    return math.sqrt(margin * (1 - margin))
+
+
 def _normal_quantile(probability: float) -> float:
     from statistics import NormalDist
 

@@ -9,8 +9,8 @@ parts of one section count once. Per case:
   min(k, number of evidence ids) finds at the top (Jarvelin and Kekalainen, "Cumulated gain-based
   evaluation of IR techniques", 2002).
 
-Intervals are percentile bootstraps that draw whole clusters, since questions about one document
-succeed and fail together.
+Intervals are those of a rung's score: clusters are the unit, since questions about one document succeed and
+fail together, and where nothing or everything is found the interval still has a width.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepladder.errors import StepladderError
+from stepladder.evaluation.statistics import Resampling, cluster_bootstrap
 from stepladder.knowledge.chunk import covers
 from stepladder.tasks import Case, Strict
 
@@ -81,11 +82,12 @@ def retrieval_metrics(
     pairs = [(case, list(ids)) for case, ids in zip(cases, retrieved_ids, strict=True) if case.evidence]
     if not pairs:
         return None
+    how = Resampling(resamples=resamples, confidence=confidence, seed=seed)
     rows = np.array([_case_scores(find_ranks(case.evidence, ids), case, ks) for case, ids in pairs])
 
     def scores(chosen: Sequence[int]) -> RetrievalScores:
         clusters = [pairs[i][0].cluster for i in chosen]
-        estimates = _estimates(rows[chosen], clusters, confidence, resamples, seed)
+        estimates = _estimates(rows[chosen], clusters, how)
         return RetrievalScores(
             n=len(chosen),
             clusters=len(set(clusters)),
@@ -130,21 +132,14 @@ def _gain(rank: int) -> float:
     return float(1 / np.log2(rank + 1))
 
 
-def _estimates(
-    rows: Floats, clusters: Sequence[str], confidence: float, resamples: int, seed: int
-) -> list[Estimate]:
-    """Mean of each column of ``rows``, shape (cases, scores), with a cluster bootstrap interval."""
-    _, member = np.unique(np.asarray(clusters), return_inverse=True)
-    count = int(member.max()) + 1
-    sums = np.zeros((count, rows.shape[1]))
-    np.add.at(sums, member, rows)
-    sizes = np.bincount(member, minlength=count).astype(np.float64)
-    # How often each cluster is drawn: the same as drawing with replacement, in one matrix product.
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    means = (drawn @ sums) / (drawn @ sizes)[:, None]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+def _estimates(rows: Floats, clusters: Sequence[str], how: Resampling) -> list[Estimate]:
+    """Mean of each column of ``rows``, shape (cases, scores), with its interval."""
+    found = [cluster_bootstrap(column, clusters, "mean", how) for column in rows.T]
     return [
-        Estimate(value=float(v), interval=(float(a), float(b)))
-        for v, a, b in zip(rows.mean(axis=0), low, high, strict=True)
+        Estimate(
+            value=one.estimate,
+            # One cluster tells of no error: anything is possible.
+            interval=(0.0 if one.low is None else one.low, 1.0 if one.high is None else one.high),
+        )
+        for one in found
     ]

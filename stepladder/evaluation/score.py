@@ -99,11 +99,15 @@ def _contains(answer: str, value: str) -> bool:
 
 
 def _score_issues(reference: Any, text: str) -> Score:
-    """Issue-level F1 on (category, line, issue); an empty review of clean code scores 1."""
+    """Issue-level F1 on (category, line, issue); an empty review of clean code scores 1.
+
+    A reply that cannot be read counts as one finding that is not there: else it would cost nothing where
+    there is nothing to find.
+    """
     wanted = issues_of(reference)
     found = _parse_issues(text)
     if found is None:
-        return Score(score=0.0, exact=False, valid=False, counts=Counts(tp=0, fp=0, fn=len(wanted)))
+        return Score(score=0.0, exact=False, valid=False, counts=Counts(tp=0, fp=1, fn=len(wanted)))
     counts = Counts(tp=len(wanted & found), fp=len(found - wanted), fn=len(wanted - found))
     total = 2 * counts.tp + counts.fp + counts.fn
     return Score(score=2 * counts.tp / total if total else 1.0, exact=wanted == found, counts=counts)

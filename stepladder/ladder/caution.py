@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from stepladder.data.duplicates import near_duplicates
 from stepladder.evaluation.records import Outcome
+from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.form import Verdict
 
 ALIKE = 0.8  # Jaccard similarity of word 5-grams from which two inputs look like one written twice
@@ -15,6 +16,16 @@ _CONVINCING = 0.05  # Holm's p-value from which a slice is named
 def warnings_of(verdict: Verdict, rows: Sequence[Outcome]) -> list[str]:
     """In plain words; ``rows`` are the cases as one rung answered them."""
     return [*_worn(verdict), *_clusters(rows), *_slices(verdict), *_resamples(verdict)]
+
+
+def champion_warnings(evidence: Evidence, cases: int) -> list[str]:
+    """Where what serves was not asked all of these cases."""
+    if evidence.unweighed is not None:
+        return [f"the champion was not weighed: {evidence.unweighed.why}"]
+    if evidence.champion is None or len(evidence.champion.outcomes) == cases:
+        return []
+    shared = len(evidence.champion.outcomes)
+    return [f"the champion was asked {shared:,} of the {cases:,} cases: it is weighed on these only"]
 
 
 def _worn(verdict: Verdict) -> list[str]:

@@ -165,11 +165,13 @@ def ask(
         ("valid", bars.valid, [(o.valid, o.cluster) for o in outcomes]),
         ("latency", _latency_share(bars), [(_in_time(o, bars), o.cluster) for o in outcomes]),
     ]
+    measured = []
     for name, limit, rows in shares:
-        if limit is not None and rows:
+        if limit is not None and not rows:  # no case speaks to it: open, not met by default
+            measured.append(Measured(name, limit, None))
+        elif limit is not None:
             share = proportion([float(right) for right, _ in rows], [cluster for _, cluster in rows])
             bounded.append(Bounded(name, limit, share, len(rows)))
-    measured = []
     if rung in ADAPTER_RUNGS:
         measured.append(Measured("forgetting", bars.forgetting, forgetting))
     if bars.cost_per_1000 is not None:

@@ -43,7 +43,8 @@ def decided(verdict: Verdict) -> dict[str, Any]:
     """What the digest covers."""
     whole = verdict.model_dump(mode="json", exclude=_TIMED)
     rungs = {rung: _untimed(judged) for rung, judged in whole["rungs"].items()}
-    return {**whole, "rungs": rungs, "order": list(rungs)}
+    skipped = sorted(whole["skipped"])  # why a rung was skipped is told with the hours that it would take
+    return {**whole, "rungs": rungs, "order": list(rungs), "skipped": skipped}
 
 
 def _untimed(judged: dict[str, Any]) -> dict[str, Any]:

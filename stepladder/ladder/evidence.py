@@ -19,10 +19,20 @@ from stepladder.tuning.estimate import EstimateCheck
 
 
 @dataclass(frozen=True)
+class Unweighed:
+    """A champion that nothing can be compared with: its rung, and why (a clause)."""
+
+    rung: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Evidence:
     """``outcomes``, ``summaries`` and ``costs`` are by rung.
 
-    ``looks``: how often these cases were looked at, this verdict included; None where nobody counted.
+    ``champion``: what serves, on those of the cases that it was asked, and ``champion_cost`` its own cost at
+    the present prices; ``unweighed`` where it serves and cannot be weighed. ``looks``: how often these cases
+    were looked at, this verdict included; None where nobody counted.
     """
 
     task: str
@@ -41,6 +51,8 @@ class Evidence:
     sizes: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     champion: RungOutcomes | None = None
+    champion_cost: RungCost | None = None
+    unweighed: Unweighed | None = None
     looks: int | None = None
 
     @property

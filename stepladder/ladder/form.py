@@ -160,6 +160,11 @@ class Verdict(Strict):
     warnings: list[str] = Field(description="what a reader should know before trusting it")
     digest: str = Field(description="SHA-256 of all that is decided; measured times and prices left out")
 
+    @property
+    def chosen(self) -> str | None:
+        """The rung of this climb to serve; None where the champion stays: it is no rung of this climb."""
+        return self.rung if self.decision == "promote" else None
+
 
 def schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a verdict as it is written."""

@@ -19,7 +19,7 @@ def summary(verdict: Verdict) -> str:
         "",
         _row(_HEADS),
         _row(["---"] * len(_HEADS)),
-        *(_row(_cells(rung, judged, rung == verdict.rung)) for rung, judged in verdict.rungs.items()),
+        *(_row(_cells(rung, judged, rung == verdict.chosen)) for rung, judged in verdict.rungs.items()),
         *(_row([rung, "not run", "", "", "", "no"]) for rung in verdict.skipped),
     ]
     if verdict.comparisons:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.statistics import Statistic
 from stepladder.evaluation.summary import ordered, statistic_of, values_of
-from stepladder.tuning.curve import Prediction, extrapolate, resampled_clusters
+from stepladder.tuning.curve import Prediction, extrapolate, resampled_clusters, with_the_unseen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,8 @@ def predict(
     scores = np.array([point_score(one, statistic) for one in values])
     draws = resampled_clusters([one.cluster for one in rows[0]], seed)
     replicates = np.array([[point_score(one[draw], statistic) for one in values] for draw in draws])
-    return extrapolate(tokens, scores, replicates, target, confidence)
+    clusters = len({one.cluster for one in rows[0]})
+    return extrapolate(tokens, scores, with_the_unseen(replicates, clusters, seed), target, confidence)
 
 
 def point_score(values: NDArray[np.float64], statistic: Statistic) -> float:

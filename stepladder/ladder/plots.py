@@ -43,7 +43,7 @@ def quality_against_cost(verdict: Verdict) -> str:
             xytext=(0, 3), textcoords="offset points", color=_WARN, fontsize=9,
         )  # fmt: skip
         for rung, judged in verdict.rungs.items():
-            chosen = rung == verdict.rung
+            chosen = rung == verdict.chosen
             colour = _ACCENT if judged.eligible else _MUTED
             if judged.interval:
                 axes.plot(
@@ -83,7 +83,7 @@ def cost_by_volume(verdict: Verdict) -> str:
             xytext=(4, 0), textcoords="offset points", color=_WARN, fontsize=9, va="top",
         )  # fmt: skip
         for (rung, cost), dashes in zip(verdict.costs.items(), _DASHES, strict=False):
-            chosen = rung == verdict.rung
+            chosen = rung == verdict.chosen
             line = [1000 * monthly_cost(cost, volume) / volume for volume in volumes]
             axes.plot(
                 volumes, line, label=rung, linestyle=dashes, linewidth=2.4 if chosen else 1.4,

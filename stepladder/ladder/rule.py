@@ -44,13 +44,15 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Walk:
-    """Where the walk ended. ``level``: of every single test; ``out``: rungs out of the question.
+    """Where the walk ended.
 
+    ``level``: of every single test; ``out``: rungs out of the question, shown at ``screening`` to fail.
     ``promoted`` is where it stopped, ``stuck`` where nothing was settled; both None when every rung was left.
     """
 
     level: float
     out: frozenset[str]
+    screening: float
     promoted: str | None = None
     stuck: str | None = None
 
@@ -63,23 +65,32 @@ def walk(ladder: Ladder, alpha: float) -> Walk:
     level = shared_level(alpha, [*worst.values(), *([1.0] * ladder.unseen)], screening, ladder.extra)
     for rung in ladder.order:
         if _stops(ladder, rung, out, level):
-            return Walk(level, out, promoted=rung)
-        if rung not in out and not _leaves(ladder, rung, level):
-            return Walk(level, out, stuck=rung)
-    return Walk(level, out)
+            return Walk(level, out, screening, promoted=rung)
+        if rung not in out and not _leaves(ladder, rung, out, level):
+            return Walk(level, out, screening, stuck=rung)
+    return Walk(level, out, screening)
 
 
-def ways_to_leave(ladder: Ladder, rung: str) -> int:
-    """The ways to leave a rung, among which the level is shared: it fails, or a dearer one is better."""
-    return 1 + len(ladder.dearer(rung))
+def ways_to_leave(ladder: Ladder, rung: str, out: frozenset[str]) -> int:
+    """The ways to leave a rung, among which the level is shared: it fails, or a dearer one is better.
+
+    Those out of the question are shown to fail: that they are better is not asked.
+    """
+    return 1 + len(rivals(ladder, rung, out))
+
+
+def rivals(ladder: Ladder, rung: str, out: frozenset[str]) -> list[str]:
+    """The dearer rungs that are not out of the question."""
+    return [dearer for dearer in ladder.dearer(rung) if dearer not in out]
 
 
 def _stops(ladder: Ladder, rung: str, out: frozenset[str], level: float) -> bool:
-    rivals = [dearer for dearer in ladder.dearer(rung) if dearer not in out]
-    return ladder.holds[rung] <= level and all(ladder.as_good[dearer, rung] <= level for dearer in rivals)
+    others = rivals(ladder, rung, out)
+    return ladder.holds[rung] <= level and all(ladder.as_good[dearer, rung] <= level for dearer in others)
 
 
-def _leaves(ladder: Ladder, rung: str, level: float) -> bool:
+def _leaves(ladder: Ladder, rung: str, out: frozenset[str], level: float) -> bool:
     fails = len(ladder.fails[rung]) * min(ladder.fails[rung])
-    bettered = [max(ladder.better[dearer, rung], ladder.holds[dearer]) for dearer in ladder.dearer(rung)]
-    return ways_to_leave(ladder, rung) * min([fails, *bettered]) <= level
+    others = rivals(ladder, rung, out)
+    bettered = [max(ladder.better[dearer, rung], ladder.holds[dearer]) for dearer in others]
+    return (1 + len(others)) * min([fails, *bettered]) <= level

@@ -75,7 +75,7 @@ def _nearest(
     same, factor = dial.present, dial.step if upwards else 1 / dial.step
     for _ in range(_STEPS):
         other = min(max(same * factor, dial.low), dial.high)
-        if other == same:
+        if other == same or (other > same) != upwards:  # at its limit, or beyond it from the start
             return None
         if _decided(dial.turned(evidence, other)) != now:
             return _halved(evidence, dial, same, other, now)
@@ -105,18 +105,28 @@ def _with_margin(evidence: Evidence, margin: float) -> Evidence:
 
 
 def _with_volume(evidence: Evidence, requests: float) -> Evidence:
-    costs = {rung: _priced(cost, requests, 1.0) for rung, cost in evidence.costs.items()}
-    return replace(evidence, costs=costs)
+    return _with_costs(evidence, lambda cost: _priced(cost, requests, 1.0))
 
 
 def _with_price(evidence: Evidence, times: float) -> Evidence:
-    costs = {rung: _priced(cost, cost.monthly_requests, times) for rung, cost in evidence.costs.items()}
-    return replace(evidence, costs=costs)
+    return _with_costs(evidence, lambda cost: _priced(cost, cost.monthly_requests, times))
+
+
+def _with_costs(evidence: Evidence, change: Callable[[RungCost], RungCost]) -> Evidence:
+    costs = {rung: change(cost) for rung, cost in evidence.costs.items()}
+    serving = change(evidence.champion_cost) if evidence.champion_cost else None
+    return replace(evidence, costs=costs, champion_cost=serving)
 
 
 def _priced(cost: RungCost, requests: float, times: float) -> RungCost:
-    """A rung's cost at another volume, with what a request costs multiplied."""
-    changed = cost.model_copy(update={"per_request": times * cost.per_request})
+    """A rung's cost at another volume and another price of the engine.
+
+    Documents are indexed on the engine's hours too; tokens that others are paid for cost what they cost.
+    """
+    per_request = cost.per_request * (1.0 if cost.paid_per_token else times)
+    index = cost.parts.index * cost.monthly_requests / 1000
+    fixed = cost.fixed_per_month + (times - 1) * index
+    changed = cost.model_copy(update={"per_request": per_request, "fixed_per_month": fixed})
     month = monthly_cost(changed, requests)
     return changed.model_copy(
         update={

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stepladder.evaluation.power import cases_needed
+from stepladder.evaluation.power import cases_needed, sd_at_margin
 from stepladder.ladder.evidence import Evidence
-from stepladder.ladder.rule import ways_to_leave
+from stepladder.ladder.rule import rivals, ways_to_leave
 from stepladder.ladder.weigh import Weighed
 
 _SMALLEST_GAP = 0.01  # nearer to the margin than this, two rungs would need cases without end
@@ -41,8 +41,8 @@ def fresh_cases(weighed: Weighed, evidence: Evidence) -> int:
     """
     margin, level, power = evidence.spec.margin, weighed.walk.level, evidence.evaluation.power
     best = max(weighed.order, key=lambda rung: weighed.asked[rung].score.estimate)
-    rivals = [pair.sd for rungs, pair in weighed.pairs.items() if best in rungs]
-    spreads = [weighed.asked[best].score.sd, *([max(min(rivals), margin)] if rivals else [])]
+    beside = [pair.sd for rungs, pair in weighed.pairs.items() if best in rungs]
+    spreads = [weighed.asked[best].score.sd, *([max(min(beside), sd_at_margin(margin))] if beside else [])]
     return max(cases_needed(margin, sd=sd, power=power, alpha=level) for sd in spreads)
 
 
@@ -59,7 +59,7 @@ def _open(weighed: Weighed, rung: str) -> list[str]:
 
 
 def _rivals(weighed: Weighed, rung: str) -> list[str]:
-    return [dearer for dearer in weighed.ladder.dearer(rung) if dearer not in weighed.walk.out]
+    return rivals(weighed.ladder, rung, weighed.walk.out)
 
 
 def _cases_to_stop(weighed: Weighed, rung: str, evidence: Evidence) -> int | None:
@@ -79,14 +79,15 @@ def _cases_to_stop(weighed: Weighed, rung: str, evidence: Evidence) -> int | Non
             if pair.difference >= evidence.spec.margin:
                 return None
             gap = max(evidence.spec.margin - pair.difference, _SMALLEST_GAP)
-            needed.append(cases_needed(gap, sd=pair.sd, power=power, alpha=level))
+            sd = max(pair.sd, sd_at_margin(evidence.spec.margin))
+            needed.append(cases_needed(gap, sd=sd, power=power, alpha=level))
     return max(needed)
 
 
 def _cases_to_leave(weighed: Weighed, rung: str, evidence: Evidence) -> int | None:
     """None where the estimates speak against leaving."""
     asked, power, cases = weighed.asked[rung], evidence.evaluation.power, weighed.cases()
-    level = weighed.walk.level / ways_to_leave(weighed.ladder, rung)
+    level = weighed.walk.level / ways_to_leave(weighed.ladder, rung, weighed.walk.out)
     if asked.score.lower(level) is None:
         return None
     ways = [

@@ -9,7 +9,7 @@ from stepladder.evaluation.records import Outcome
 from stepladder.evaluation.summary import compare_outcomes, ordered
 from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.form import Slices, SliceVerdict
-from stepladder.ladder.weigh import Weighed
+from stepladder.ladder.weigh import Weighed, asked_alike
 
 
 def weigh_slices(weighed: Weighed, rung: str, evidence: Evidence) -> Slices | None:
@@ -18,13 +18,12 @@ def weigh_slices(weighed: Weighed, rung: str, evidence: Evidence) -> Slices | No
     Returns:
         None where there is nothing to weigh it against, or one slice only.
     """
-    names = sorted({outcome.slice for outcome in weighed.rows[rung]})
     other, rows = _other(weighed, rung, evidence)
-    if rows is None or len(names) < 2:
+    names = sorted({outcome.slice for outcome in rows})
+    if len(names) < 2:
         return None
-    pairs = [
-        compare_outcomes(_part(weighed.rows[rung], name), _part(rows, name), evidence.how) for name in names
-    ]
+    mine = asked_alike(weighed.rows[rung], rows)
+    pairs = [compare_outcomes(_part(mine, name), _part(rows, name), evidence.how) for name in names]
     compared = [pair.comparison(evidence.evaluation.confidence) for pair in pairs]
     adjusted = holm([one.p for one in compared])
     table = {}
@@ -39,12 +38,12 @@ def weigh_slices(weighed: Weighed, rung: str, evidence: Evidence) -> Slices | No
     return Slices(a=rung, b=other, by_slice=table)
 
 
-def _other(weighed: Weighed, rung: str, evidence: Evidence) -> tuple[str, Sequence[Outcome] | None]:
+def _other(weighed: Weighed, rung: str, evidence: Evidence) -> tuple[str, Sequence[Outcome]]:
     if evidence.champion is not None:
         return "champion", ordered(evidence.champion)
     others = [name for name in weighed.order if name != rung]
     if not others:
-        return "", None
+        return "", []
     best = max(others, key=lambda name: weighed.asked[name].score.estimate)
     return best, weighed.rows[best]
 

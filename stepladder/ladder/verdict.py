@@ -16,11 +16,12 @@ from stepladder.evaluation.statistics import Interval
 from stepladder.evaluation.summary import compare_outcomes
 from stepladder.files import digest_value
 from stepladder.ladder import wording
-from stepladder.ladder.caution import warnings_of
+from stepladder.ladder.caution import champion_warnings, warnings_of
 from stepladder.ladder.criteria import Asked
 from stepladder.ladder.digest import decision_digest
 from stepladder.ladder.evidence import Evidence, check
 from stepladder.ladder.form import CaseSet, Decision, PairVerdict, Rule, RungVerdict, Verdict
+from stepladder.ladder.rule import ways_to_leave
 from stepladder.ladder.settle import fresh_cases, settle
 from stepladder.ladder.slices import weigh_slices
 from stepladder.ladder.weigh import Weighed, replaces, weigh
@@ -71,14 +72,19 @@ def decide(evidence: Evidence) -> Verdict:
         training=evidence.training,
         sizes=dict(evidence.sizes),
         digests=_digests(evidence, rule),
-        champion=str(evidence.champion.rung) if evidence.champion else None,
+        champion=_serving(evidence),
         slices=weigh_slices(weighed, weighed.walk.promoted or best, evidence),
         case_set=_case_set(weighed, evidence),
         warnings=[],
         digest="",
     )
-    verdict = verdict.model_copy(update={"sentence": wording.sentence(verdict)})
-    verdict = verdict.model_copy(update={"warnings": warnings_of(verdict, weighed.rows[weighed.order[0]])})
+    unweighed = evidence.unweighed.why if evidence.unweighed else None
+    verdict = verdict.model_copy(update={"sentence": wording.sentence(verdict, unweighed)})
+    warnings = [
+        *champion_warnings(evidence, weighed.cases()),
+        *warnings_of(verdict, weighed.rows[weighed.order[0]]),
+    ]
+    verdict = verdict.model_copy(update={"warnings": warnings})
     return verdict.model_copy(update={"digest": decision_digest(verdict)})
 
 
@@ -90,7 +96,7 @@ def _best(rungs: dict[str, RungVerdict]) -> str:
 
 def _judge(rung: str, weighed: Weighed, evidence: Evidence) -> RungVerdict:
     summary, asked, level = evidence.summaries[rung], weighed.asked[rung], weighed.walk.level
-    fails = [p <= level for p in holm(asked.p_fails)]
+    fails = _shown_to_fail(rung, weighed)
     eligible = asked.p_holds <= level
     criteria = [
         *(one.answered(level, fails[i]) for i, one in enumerate(asked.bounded)),
@@ -121,6 +127,15 @@ def _judge(rung: str, weighed: Weighed, evidence: Evidence) -> RungVerdict:
     )
 
 
+def _shown_to_fail(rung: str, weighed: Weighed) -> list[bool]:
+    """For each question that could be, as the walk asks it: in the first step, or as one way to leave."""
+    walk, p_fails = weighed.walk, weighed.asked[rung].p_fails
+    level = walk.level / ways_to_leave(weighed.ladder, rung, walk.out)
+    return [
+        adjusted <= level or p <= walk.screening for p, adjusted in zip(p_fails, holm(p_fails), strict=True)
+    ]
+
+
 def _cases_needed(asked: Asked, level: float, evidence: Evidence) -> int | None:
     """Cases that would answer every question still open, if the estimates stay as they are."""
     if not asked.all_measured or asked.score.lower(level) is None:
@@ -137,6 +152,8 @@ def _decision(weighed: Weighed, evidence: Evidence) -> tuple[Decision, str | Non
     winner = weighed.walk.promoted
     if winner is None:
         return ("inconclusive" if weighed.walk.stuck else "none"), None
+    if evidence.unweighed is not None:
+        return "keep", evidence.unweighed.rung
     if weighed.champion is None or evidence.champion is None:
         return "promote", winner
     cheaper = _cheaper(winner, evidence)
@@ -145,8 +162,14 @@ def _decision(weighed: Weighed, evidence: Evidence) -> tuple[Decision, str | Non
     return "keep", str(evidence.champion.rung)
 
 
+def _serving(evidence: Evidence) -> str | None:
+    serves = evidence.champion or evidence.unweighed
+    return str(serves.rung) if serves else None
+
+
 def _cheaper(winner: str, evidence: Evidence) -> bool:
-    known = evidence.costs.get(str(evidence.champion.rung)) if evidence.champion else None
+    """Than the champion itself: a rung of its name in this climb has another prompt, index or adapter."""
+    known = evidence.champion_cost
     return known is not None and evidence.costs[winner].per_1000 < known.per_1000
 
 

@@ -48,6 +48,7 @@ class Means:
         climb: the mode, the budget and how many doubtful examples are borne.
         tuning: how many examples are enough.
         prediction: of the adapter's score, from a pilot; None where there was none.
+        no_prediction: why there was none.
     """
 
     task: str
@@ -58,6 +59,7 @@ class Means:
     climb: Climb
     tuning: Tuning
     prediction: Prediction | None = None
+    no_prediction: str = "no pilot was run"
 
 
 def weigh(bar: float, reach: Interval, means: Means) -> Warrant:
@@ -74,7 +76,7 @@ def weigh(bar: float, reach: Interval, means: Means) -> Warrant:
         _examples(means),
         _quality(means),
         _budget(means),
-        _pilot(bar, means.prediction),
+        _pilot(bar, means.prediction, means.no_prediction),
     ]
     refused = next((check for check in checks if not check.ok), None)
     if means.climb.mode == "full":
@@ -140,10 +142,10 @@ def _budget(means: Means) -> Check:
     return Check(question="budget", ok=True, detail=takes)
 
 
-def _pilot(bar: float, found: Prediction | None) -> Check:
+def _pilot(bar: float, found: Prediction | None, why_none: str) -> Check:
     """Against the upper end again: a pilot may only stop a training that it shows to be hopeless."""
     if found is None:
-        detail = "that an adapter would mend them is expected, not measured: no pilot was run"
+        detail = f"that an adapter would mend them is expected, not measured: {why_none}"
         return Check(question="pilot", ok=True, measured=False, detail=detail)
     said = (
         f"a pilot predicts a dev score of {found.score:.2f} ({found.low:.2f} to {found.high:.2f}) after"

@@ -84,6 +84,12 @@ def replaces(against: Pair, cheaper: bool, margin: float, level: float) -> bool:
     return (against.error.p_at_most(-margin) if cheaper else against.p_better) <= level
 
 
+def asked_alike(rows: Sequence[Outcome], other: Sequence[Outcome]) -> list[Outcome]:
+    """Those of the cases that the other was asked too."""
+    shared = {outcome.id for outcome in other}
+    return [outcome for outcome in rows if outcome.id in shared]
+
+
 def _ask(rung: str, rows: list[Outcome], evidence: Evidence) -> Asked:
     cost = evidence.costs[rung].per_1000
     return ask(rung, rows, evidence.spec.bars, evidence.how, evidence.forgetting, cost)
@@ -93,8 +99,9 @@ def _against_champion(winner: str | None, rows: dict[str, list[Outcome]], eviden
     if evidence.champion is None or winner is None:
         return None
     champion = ordered(evidence.champion)
-    refuse_other_cases({winner: rows[winner], "the champion": champion}, evidence.task)
-    return compare_outcomes(rows[winner], champion, evidence.how)
+    same = asked_alike(rows[winner], champion)
+    refuse_other_cases({winner: same, "the champion": champion}, evidence.task)
+    return compare_outcomes(same, champion, evidence.how)
 
 
 def _step(rung: str) -> int:

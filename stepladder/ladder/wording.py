@@ -20,10 +20,17 @@ _WHAT_HELPS = {
 }
 
 
-def sentence(verdict: Verdict) -> str:
-    """The whole verdict in one sentence (the field ``sentence`` itself is not read)."""
+def sentence(verdict: Verdict, unweighed: str | None = None) -> str:
+    """The whole verdict in one sentence (the field ``sentence`` itself is not read).
+
+    Args:
+        verdict: all the rest of it.
+        unweighed: why the champion could not be compared, as a clause; None where it was, or there is none.
+    """
     if verdict.decision == "promote" and verdict.rung:
         return _promote(verdict, verdict.rung)
+    if verdict.decision == "keep" and unweighed:
+        return f"Keep {verdict.rung}, which serves already: {unweighed}."
     if verdict.decision == "keep":
         return (
             f"Keep {verdict.rung}, which serves already: no rung that holds the bar of {verdict.bar:.2f} is"
@@ -66,6 +73,8 @@ def _guardrail(one: Criterion, level: float, bars: Bars, p95_ms: float) -> str:
         )
     if one.name == "cost":
         return f"it is too dear: {money(one.estimate or 0)} per 1,000 requests, more than {money(one.limit)}"
+    if one.estimate is None:
+        return f"its {one.name} cannot be shown: no case is unanswerable, and {one.limit:.0%} are asked for"
     bound = "" if one.bound is None else f", lower {1 - level:.1%} bound {one.bound:.1%}"
     shares = f"{one.estimate:.1%} of {one.cases} cases{bound}, where {one.limit:.0%} are asked for"
     if one.name == "latency":
@@ -127,8 +136,12 @@ def _inconclusive(verdict: Verdict) -> str:
 
 def _none(verdict: Verdict) -> str:
     helps = f"; {verdict.advice[0]}" if verdict.advice else ""
-    if any(judged.interval and judged.interval[1] >= verdict.bar for judged in verdict.rungs.values()):
-        return f"No rung is good enough: what reaches the bar of {verdict.bar:.2f} breaks a guardrail{helps}."
+    scores = {judged.criteria[0].state for judged in verdict.rungs.values()}
+    if scores != {"fails"}:
+        reaches = "reaches" if "holds" in scores else "may reach"
+        return (
+            f"No rung is good enough: what {reaches} the bar of {verdict.bar:.2f} breaks a guardrail{helps}."
+        )
     best = _best(verdict, list(verdict.rungs))
     return (
         f"No rung is good enough: the best, {best}, scores {_scored(verdict.rungs[best], verdict)}, below the"

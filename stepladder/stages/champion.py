@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stepladder.console import say
-from stepladder.evaluation.looks import case_set_digest, store_is_missing
-from stepladder.evaluation.records import RungOutcomes
+from stepladder.evaluation.looks import store_is_missing
+from stepladder.evaluation.records import Outcome, RungOutcomes
+from stepladder.files import digest_value
+from stepladder.ladder.evidence import Unweighed
 from stepladder.releases import CHAMPION, OUTCOMES, Registered, fetch, use_mlflow, with_alias
 from stepladder.stages.workspace import Workspace, load
 
+LEAST_SHARED = 0.5  # share of the present cases from which the champion can be compared on those it was asked
+_TO_DO = "it has to be evaluated on these cases first, or its alias taken away"
+
 
 class Champion(NamedTuple):
-    """The registry's version, and what it said for each case."""
+    """The registry's version, and what it said for those of the present cases that it was asked."""
 
     version: str
-    outcomes: RungOutcomes
+    said: RungOutcomes | Unweighed
 
 
 def champion_of(workspace: Workspace, name: str, present: RungOutcomes) -> Champion | None:
-    """The champion, or None where nothing serves or it was asked other cases than ``present``.
+    """The champion, or None where nothing serves.
 
     Raises:
         StepladderError: MLflow does not answer.
@@ -29,19 +33,41 @@ def champion_of(workspace: Workspace, name: str, present: RungOutcomes) -> Champ
         return None
     use_mlflow(mlflow)
     found = with_alias(name, CHAMPION, workspace.releases)
-    return _comparable(found, present) if found else None
+    return _weighable(found, present) if found else None
 
 
-def champion_at(workspace: Workspace, name: str, version: str, present: RungOutcomes) -> Champion | None:
+def champion_at(workspace: Workspace, name: str, version: str, present: RungOutcomes) -> Champion:
     """The release that was the champion when a verdict was reached."""
     use_mlflow(workspace.settings.mlflow)
-    return _comparable(fetch(name, version, workspace.releases), present)
+    return _weighable(fetch(name, version, workspace.releases), present)
 
 
-def _comparable(found: Registered, present: RungOutcomes) -> Champion | None:
+def _weighable(found: Registered, present: RungOutcomes) -> Champion:
     path = found.folder / OUTCOMES
-    said = load(RungOutcomes, path) if path.is_file() else None
-    if said is None or case_set_digest({"": said}) != case_set_digest({"": present}):
-        say(f"the champion, version {found.version}, was asked other cases: nothing is weighed against it")
-        return None
-    return Champion(found.version, said)
+    if not path.is_file():
+        why = f"its release, version {found.version}, was registered without outcomes; {_TO_DO}"
+        return Champion(found.version, Unweighed(found.release.plan.rung, why))
+    return Champion(found.version, on_present_cases(load(RungOutcomes, path), present))
+
+
+def on_present_cases(said: RungOutcomes, present: RungOutcomes) -> RungOutcomes | Unweighed:
+    """What the champion said for those of the present cases that it was asked, if they are half of them.
+
+    A case is the same where its id, input, reference and whether it can be answered are; slice and
+    cluster are the present ones.
+    """
+    asked = {_identity(one): one for one in said.outcomes}
+    shared = [
+        asked[_identity(now)].model_copy(update={"slice": now.slice, "cluster": now.cluster})
+        for now in present.outcomes
+        if _identity(now) in asked
+    ]
+    cases = len(present.outcomes)
+    if len(shared) < LEAST_SHARED * cases:
+        why = f"it was asked {len(shared):,} of these {cases:,} cases, too few to compare it on; {_TO_DO}"
+        return Unweighed(str(said.rung), why)
+    return said.model_copy(update={"outcomes": shared})
+
+
+def _identity(case: Outcome) -> tuple[str, str, str, bool]:
+    return case.id, case.input, digest_value(case.reference), case.answerable

@@ -41,14 +41,24 @@ def weigh_costs(workspace: Workspace, name: str, outcomes: Mapping[str, RungOutc
     return Costs(rungs=rungs, break_even=break_evens(rungs), training=checked)
 
 
-def cost_of(workspace: Workspace, name: str, outcomes: RungOutcomes) -> RungCost:
-    """What one rung costs at the task's volume.
+def champion_cost(workspace: Workspace, name: str, outcomes: RungOutcomes) -> RungCost:
+    """What serving the champion on costs, from what it was measured to need and the present prices.
+
+    Its training is spent, unless its adapter is the present one; that makes it cheaper, never dearer.
+    """
+    record = adapter_record(workspace, name)
+    present = record is not None and record.adapter_digest == outcomes.adapter_digest
+    return cost_of(workspace, name, outcomes, training=present)
+
+
+def cost_of(workspace: Workspace, name: str, outcomes: RungOutcomes, *, training: bool = True) -> RungCost:
+    """What one rung costs at the task's volume; ``training``: whether that of its adapter counts.
 
     An adapter's rung runs on an engine of one's own, also where the base is hosted by others.
     """
     settings = workspace.settings
     tuned, retrieves = outcomes.rung.startswith("lora"), outcomes.rung.endswith("rag")
-    record = adapter_record(workspace, name) if tuned else None
+    record = adapter_record(workspace, name) if tuned and training else None
     usage = usage_of(outcomes)
     return rung_cost(
         usage.engine_s,

@@ -75,11 +75,12 @@ def tried_without_adapter(workspace: Workspace, task: Task, rows: Prepared) -> T
 
 def _with_pilot(workspace: Workspace, task: Task, rows: Prepared, tried: Tried, means: Means) -> Diagnosis:
     """Diagnose again, with the score that a pilot predicts."""
-    from stepladder.stages.pilot import run_pilot
+    from stepladder.stages.pilot import NoPrediction, run_pilot
 
-    found = run_pilot(
-        workspace, task, rows, workspace.settings.pilot_tokens(task.name), means.estimate.tokens
-    )
+    budget = workspace.settings.pilot_tokens(task.name)
+    found = run_pilot(workspace, task, rows, budget, means.estimate.tokens)
+    if isinstance(found, NoPrediction):
+        return diagnose(tried, replace(means, no_prediction=found.reason))
     before = max(_choice(workspace, task.name, rung).dev_score for rung in cheap_rungs(task))
     expected = replace(tried, adapter_expected=found.high > before)
     return diagnose(expected, replace(means, prediction=found))

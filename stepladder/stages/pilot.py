@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from stepladder.console import progress, say
 from stepladder.data.prepare import Prepared
@@ -19,31 +20,42 @@ from stepladder.stages.finetune import merged_model
 from stepladder.stages.training_rows import training_rows
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import Case, Task
-from stepladder.tuning.curve import Prediction
+from stepladder.tuning.curve import Prediction, is_curve
 from stepladder.tuning.estimate import remember_training_rate
 from stepladder.tuning.rows import TrainingRow, fit_budget
 from stepladder.tuning.train import train
 
 
-def run_pilot(workspace: Workspace, task: Task, rows: Prepared, tokens: int, target: int) -> Prediction:
+class NoPrediction(NamedTuple):
+    """Why a pilot tells nothing."""
+
+    reason: str
+
+
+def run_pilot(
+    workspace: Workspace, task: Task, rows: Prepared, tokens: int, target: int
+) -> Prediction | NoPrediction:
     """Train on slices that together read ``tokens``, and predict the score after ``target`` tokens.
 
     Each slice is a training of its own, with its whole schedule, on the first part of the next one's rows.
+    Where the examples are too few for three slices nothing is trained, and the reason is returned.
 
     Raises:
-        StepladderError: the examples are too few for three slices, or training or the engine fails.
+        StepladderError: training or the engine fails.
     """
     settings = workspace.settings
     largest, _ = training_rows(workspace, task, rows.train, largest_slice(tokens))
     there_are = sum(row.tokens for row in largest) * settings.tuning.epochs
+    parts = [
+        fit_budget(largest, budget, settings.engine.max_model_len, settings.tuning.epochs, settings.seed)[0]
+        for budget in slice_budgets(there_are)
+    ]
+    read = [sum(row.tokens for row in part) * settings.tuning.epochs for part in parts]
+    if not is_curve(read):
+        sizes = ", ".join(f"{one:,}" for one in read)
+        return NoPrediction(f"the pilot's three slices would read {sizes} tokens, which makes no curve")
     dev = as_cases(rows.dev, task.spec.scorer)
-    read, outcomes = [], []
-    for budget in slice_budgets(there_are):
-        part, _ = fit_budget(
-            largest, budget, settings.engine.max_model_len, settings.tuning.epochs, settings.seed
-        )
-        read.append(sum(row.tokens for row in part) * settings.tuning.epochs)
-        outcomes.append(_slice(workspace, task, part, dev))
+    outcomes = [_slice(workspace, task, part, dev) for part in parts]
     found = predict(read, outcomes, target, settings.evaluation.confidence, settings.seed)
     points = ", ".join(f"{point.score:.2f} after {point.tokens:,} tokens" for point in found.points)
     say(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from stepladder.console import say
 from stepladder.evaluation.looks import case_set_digest, count_looks, responses_digest
+from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.summary import summarise
+from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.sensitivity import flips
 from stepladder.ladder.verdict import Evidence, decide
 from stepladder.models import model_digest
 from stepladder.signing import sign
 from stepladder.stages.champion import Champion, champion_of
-from stepladder.stages.costs import weigh_costs
+from stepladder.stages.costs import champion_cost, weigh_costs
 from stepladder.stages.diagnose import failures_with_adapter
 from stepladder.stages.rungs import (
     adapter_record,
@@ -27,8 +30,9 @@ from stepladder.stages.workspace import Workspace, save
 
 def run(workspace: Workspace, name: str) -> None:
     """Write ``verdict.json``, and its signature where a key is configured."""
-    outcomes = next(iter(all_outcomes(workspace, name).values()))
-    verdict = weigh(workspace, name, _look(workspace, name), champion_of(workspace, name, outcomes))
+    outcomes = all_outcomes(workspace, name)
+    champion = champion_of(workspace, name, next(iter(outcomes.values())))
+    verdict = weigh(workspace, name, look(workspace, outcomes), champion)
     save(workspace.verdict(name), verdict)
     from rich.markup import escape
 
@@ -43,18 +47,24 @@ def weigh(workspace: Workspace, name: str, looks: int | None, champion: Champion
         workspace: where they lie.
         name: the task.
         looks: how often these cases were looked at, this time included; None where nobody counted.
-        champion: the release that serves, where it was asked the same cases.
+        champion: the release that serves.
     """
     evidence = _evidence(workspace, name, looks)
     if champion:
-        evidence = replace(evidence, champion=champion.outcomes)
+        evidence = _against(workspace, name, evidence, champion)
     release = champion.version if champion else None
     return decide(evidence).model_copy(update={"flips": flips(evidence), "champion_release": release})
 
 
-def _look(workspace: Workspace, name: str) -> int | None:
-    """Count this look at the cases."""
-    outcomes = all_outcomes(workspace, name)
+def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Champion) -> Evidence:
+    said = champion.said
+    if isinstance(said, Unweighed):
+        return replace(evidence, unweighed=said)
+    return replace(evidence, champion=said, champion_cost=champion_cost(workspace, name, said))
+
+
+def look(workspace: Workspace, outcomes: Mapping[str, RungOutcomes]) -> int:
+    """Looks at the cases of these outcomes that MLflow counts, this one included."""
     mlflow = workspace.settings.mlflow
     return count_looks(
         mlflow.tracking_uri,

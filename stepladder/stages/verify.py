@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stepladder.data.prepare import load_prepared
 from stepladder.errors import StepladderError
+from stepladder.evaluation.looks import store_is_missing
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.score import score_response
 from stepladder.ladder.form import Verdict
 from stepladder.signing import check_signature
 from stepladder.stages.champion import Champion, champion_at
 from stepladder.stages.rungs import all_outcomes
-from stepladder.stages.verdict import weigh
+from stepladder.stages.verdict import look, weigh
 from stepladder.stages.workspace import Workspace, load
 from stepladder.tasks import Case, Strict, TaskSpec
 
 _FEW = 5
+_OF_A_CASE = {"input", "reference", "answerable", "slice", "cluster"}
 
 
 class Verified(Strict):
@@ -31,18 +35,23 @@ class Verified(Strict):
 def verify(workspace: Workspace, path: Path) -> Verified:
     """Check a verdict against the stored responses of the workspace.
 
-    Every response is scored again, and the rule applied again: the same inputs give the same bytes.
+    Every response is scored again, against the prepared cases, and the rule applied again: the same inputs
+    give the same bytes.
 
     Raises:
-        StepladderError: the signature does not fit, a stored score is not that of its response, or the
+        StepladderError: the signature does not fit, a stored case is not the prepared one, a stored score is
+            not that of its response, MLflow counts more looks at the cases than the verdict tells, or the
             verdict is not the one that the responses give; it names what differs.
     """
     signed = check_signature(path)
     verdict = load(Verdict, path)
     spec = workspace.task(verdict.task).spec
     outcomes = all_outcomes(workspace, verdict.task)
+    cases = load_prepared(workspace.prepared(verdict.task)).cases
     for one in outcomes.values():
-        _refuse_edited_scores(spec, one)
+        refuse_edited_cases(cases, one)
+        refuse_edited_scores(spec, one)
+    refuse_uncounted_looks(workspace, verdict, outcomes)
     again = weigh(workspace, verdict.task, verdict.case_set.looks, _champion(workspace, verdict, outcomes))
     odd = _differing(verdict.model_dump(mode="json"), again.model_dump(mode="json"))
     if odd:
@@ -67,7 +76,48 @@ def _champion(workspace: Workspace, verdict: Verdict, outcomes: dict[str, RungOu
     return champion_at(workspace, verdict.task, verdict.champion_release, present)
 
 
-def _refuse_edited_scores(spec: TaskSpec, rung: RungOutcomes) -> None:
+def refuse_edited_cases(cases: Sequence[Case], rung: RungOutcomes) -> None:
+    """What a rung was asked must be the prepared cases, all of them and no other.
+
+    Raises:
+        StepladderError: it was not.
+    """
+    prepared = {case.id: case.model_dump(include=_OF_A_CASE) for case in cases}
+    stored = {outcome.id: outcome.model_dump(include=_OF_A_CASE) for outcome in rung.outcomes}
+    odd = sorted(case for case in prepared.keys() | stored.keys() if prepared.get(case) != stored.get(case))
+    if odd:
+        raise StepladderError(
+            f"the stored case {odd[0]} is not the prepared one ({len(odd)} such)",
+            where=f"{rung.task}, rung {rung.rung}",
+            remedy="it was edited, or the cases changed since: `dvc repro` measures again",
+        )
+
+
+def refuse_uncounted_looks(workspace: Workspace, verdict: Verdict, outcomes: dict[str, RungOutcomes]) -> None:
+    """A verdict must not tell fewer looks at its cases than MLflow counts, where there is a store.
+
+    Raises:
+        StepladderError: it does, or MLflow does not answer.
+    """
+    mlflow = workspace.settings.mlflow
+    if store_is_missing(mlflow.tracking_uri, workspace.root):
+        return
+    counted = look(workspace, outcomes)
+    if (verdict.case_set.looks or 0) < counted:
+        raise StepladderError(
+            f"MLflow counts {counted} looks at these cases, and the verdict tells {verdict.case_set.looks}",
+            where=verdict.task,
+            remedy="it was edited, or the cases were looked at since:"
+            f" `dvc repro --force --single-item verdict@{verdict.task}` counts again",
+        )
+
+
+def refuse_edited_scores(spec: TaskSpec, rung: RungOutcomes) -> None:
+    """Every stored score must be that of its response.
+
+    Raises:
+        StepladderError: one is not.
+    """
     for outcome in rung.outcomes:
         if _scored_again(spec, outcome) != outcome.model_dump(include={"score", "exact", "valid", "counts"}):
             raise StepladderError(

@@ -66,7 +66,7 @@ def extrapolate(
     """
     import numpy as np
 
-    if len(tokens) < 3 or any(low >= high for low, high in pairwise([0, *tokens])):
+    if not is_curve(tokens):
         raise StepladderError(
             f"a curve needs three slices that grow, and theirs are {', '.join(map(str, tokens))} tokens",
             where="the pilot",
@@ -97,6 +97,30 @@ def resampled_clusters(clusters: Sequence[str], seed: int) -> list[list[int]]:
     members = [rows[name] for name in sorted(rows)]
     drawn = np.random.default_rng(seed).integers(len(members), size=(_REPLICATES, len(members)))
     return [[row for member in one for row in members[member]] for one in drawn]
+
+
+def with_the_unseen(replicates: Floats, clusters: int, seed: int) -> Floats:
+    """Replicates of which those of a slice whose rows never differ are spread by what so few can hide.
+
+    Where all rows are wrong (or right) every resample is too, and the bootstrap would be certain of it. The
+    share that goes unseen in ``clusters`` clusters is drawn from its posterior under Jeffreys' prior,
+    Beta(1/2, clusters + 1/2) (Brown, Cai & DasGupta, 2001, "Interval estimation for a binomial proportion").
+
+    Args:
+        replicates: shape (replicates, slices).
+        clusters: of the held-out rows.
+        seed: of the draws.
+    """
+    import numpy as np
+
+    unseen = np.random.default_rng(seed).beta(0.5, clusters + 0.5, size=replicates.shape)
+    spread = np.where(replicates < 0.5, replicates + unseen * (1 - replicates), replicates * (1 - unseen))
+    return np.where(np.ptp(replicates, axis=0) > 0, replicates, spread)
+
+
+def is_curve(tokens: Sequence[int]) -> bool:
+    """Whether slices of so many tokens can show a curve: at least three, each larger than the last."""
+    return len(tokens) >= 3 and all(low < high for low, high in pairwise([0, *tokens]))
 
 
 def _read_off(sizes: Floats, errors: Floats, target: int) -> Floats:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from stepladder.errors import StepladderError
 from stepladder.evaluation.looks import case_set_digest, count_looks, responses_digest
 from stepladder.evaluation.records import RungOutcomes
 from tests.evaluation.test_summary import outcome, rung
@@ -39,6 +41,28 @@ def test_other_cases_are_another_set() -> None:
 def test_a_store_that_is_not_there_holds_no_looks_and_is_not_made(tmp_path: Path) -> None:
     assert count_looks("sqlite:///mlflow.db", "stepladder", "cases", "now", tmp_path) == 1
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_server_that_is_down_is_told_soon_and_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    retries: list[str | None] = []
+
+    def down(uri: str) -> None:
+        retries.append(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES"))
+        raise MlflowException(f"cannot reach {uri}")
+
+    monkeypatch.setattr(mlflow, "MlflowClient", down)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "unset below")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    with pytest.raises(StepladderError) as refused:
+        count_looks("https://ann:secret@127.0.0.1:1/mlflow", "stepladder", "cases", "now", tmp_path)
+    assert retries == ["2"]
+    assert "secret" not in str(refused.value)
+    assert "//127.0.0.1:1/mlflow" in str(refused.value)
 
 
 @pytest.mark.slow

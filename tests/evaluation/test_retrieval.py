@@ -75,6 +75,15 @@ def test_clustered_cases_widen_the_interval() -> None:
     assert wide_high - wide_low > 1.5 * (high - low)
 
 
+@pytest.mark.parametrize(("found", "end"), [("a#", 1.0), ("z#", 0.0)])
+def test_finding_all_or_nothing_is_not_certain_to_go_on(found: str, end: float) -> None:
+    metrics = retrieval_metrics([case(i, ["a"]) for i in range(20)], [[found]] * 20, ks=(1,), resamples=200)
+    assert metrics is not None
+    low, high = metrics.overall.recall[1].interval
+    assert end in (low, high)
+    assert high - low == pytest.approx(1 - 0.025 ** (1 / 20)), "exact: a share unseen in 20 clusters"
+
+
 def test_the_same_seed_gives_the_same_interval_and_json_keeps_it() -> None:
     arguments = ([case(i, ["a"]) for i in range(9)], [["a#"] if i % 3 else [] for i in range(9)])
     first = retrieval_metrics(*arguments, resamples=500, seed=3)

@@ -116,6 +116,8 @@ def test_an_empty_review_of_clean_code_is_wholly_right() -> None:
 def test_a_review_that_does_not_parse_scores_nothing_even_on_clean_code(answer: str) -> None:
     score = score_response(REVIEW, case(review()), answer)
     assert (score.score, score.valid) == (0.0, False)
+    assert score.counts is not None
+    assert score.counts.fp == 1, "micro F1 must tell it from a review that finds nothing"
 
 
 def test_a_fenced_review_is_read() -> None:

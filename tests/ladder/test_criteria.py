@@ -12,6 +12,7 @@ from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.resampling import Resampling
 from stepladder.evaluation.summary import ordered
 from stepladder.ladder.criteria import Asked, ask
+from stepladder.ladder.wording import reasons
 from stepladder.tasks import Bars
 
 Ladder = Callable[..., dict[str, RungOutcomes]]
@@ -52,6 +53,18 @@ def test_all_must_hold(rows: list[Outcome]) -> None:
     assert asked(rows, forgetting=0.2).p_holds == 1
     assert 0.0 in asked(rows, forgetting=0.2).p_fails
     assert asked(rows, cost_per_1000=0.001).p_holds == 1
+
+
+def test_a_guardrail_that_no_case_speaks_to_is_open(rows: list[Outcome]) -> None:
+    answerable = [one for one in rows if one.answerable]
+    found = asked(answerable, abstention=0.5)
+    assert names(found) == ["score", "abstention", "forgetting"]
+    assert found.p_holds == 1
+    assert min(found.p_fails) > 0.5
+    abstention = found.measured[0].answered()
+    assert (abstention.state, abstention.estimate) == ("open", None)
+    said = reasons([found.bounded[0].answered(0.05, False), abstention], 0.05, Bars(score=0.7), 1.0)
+    assert said[1] == "its abstention cannot be shown: no case is unanswerable, and 50% are asked for"
 
 
 def test_what_was_not_measured_neither_holds_nor_fails(rows: list[Outcome]) -> None:

@@ -52,6 +52,16 @@ def test_a_latency_that_breaks_its_guardrail_changes_it(
     assert once.digest != again.digest
 
 
+def test_how_long_training_would_have_taken_is_left_out(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    outcomes = ladder({"lora": None, "lora+rag": None})
+    once, again = (
+        decide(evidence_of(outcomes, skipped={"lora": f"training would take {hours} hours"}))
+        for hours in ("2.1", "2.2")
+    )
+    assert once.digest == again.digest
+    assert decide(evidence_of(outcomes)).digest != once.digest
+
+
 def test_another_margin_is_another_rule(ladder: Ladder, evidence_of: MakeEvidence, spec: TaskSpec) -> None:
     once = decide(evidence_of(ladder()))
     again = decide(evidence_of(ladder(), spec=spec.model_copy(update={"margin": 0.06})))

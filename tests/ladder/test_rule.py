@@ -55,6 +55,12 @@ def test_a_rung_that_fails_is_no_rival() -> None:
     assert walk(ladder(BAD, GOOD, BAD, lora_rag_rag=(1e-9, 1.0)), 0.05).promoted == "rag"
 
 
+def test_what_is_out_of_the_question_takes_no_share_of_the_level_to_leave() -> None:
+    alone, beside = (walk(ladder((0.9, 0.03), rag, BAD), 0.05) for rag in (BAD, (1.0, 0.5)))
+    assert (alone.promoted, alone.stuck) == (None, None)
+    assert beside.stuck == "prompt"
+
+
 def test_all_failing_is_none() -> None:
     ended = walk(ladder(BAD, BAD, BAD), 0.05)
     assert (ended.promoted, ended.stuck) == (None, None)

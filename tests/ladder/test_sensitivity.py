@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from stepladder.ladder.form import Flip
-from stepladder.ladder.sensitivity import flips
+from stepladder.ladder.sensitivity import _decided, _dials, _nearest, _with_price, flips
 from stepladder.ladder.verdict import Evidence, decide
 
 from .conftest import SCORES, SPEC, make_evidence, make_outcomes
@@ -37,6 +37,33 @@ def test_a_higher_bar_takes_the_promotion_back(evidence: Evidence, found: list[F
     beyond, short_of = (decide(with_bar(evidence, up.at + step)) for step in (0.02, -0.03))
     assert beyond.decision != "promote"
     assert short_of.decision == "promote"
+
+
+def test_the_engine_price_is_paid_for_indexing_too_and_not_for_tokens(evidence: Evidence) -> None:
+    own = evidence.costs["rag"]
+    hosted = own.model_copy(update={"paid_per_token": True})
+    turned = _with_price(replace(evidence, costs={**evidence.costs, "rag": hosted}, champion_cost=own), 3)
+    index = own.parts.index * own.monthly_requests / 1000
+    assert index > 0
+    for cost, per_request in ((turned.costs["rag"], 1), (turned.champion_cost, 3)):
+        assert cost is not None
+        assert cost.per_request == pytest.approx(per_request * own.per_request)
+        assert cost.fixed_per_month == pytest.approx(own.fixed_per_month + 2 * index)
+
+
+@pytest.mark.parametrize(("bar", "margin"), [(0.0, 0.05), (1.0, 0.05), (0.7, 0.6)])
+def test_a_number_at_or_beyond_its_limit_is_only_turned_inwards(
+    evidence: Evidence, bar: float, margin: float
+) -> None:
+    bars = SPEC.bars.model_copy(update={"score": bar})
+    spec = SPEC.model_copy(update={"bars": bars, "margin": margin})
+    edge = replace(evidence, spec=spec, evaluation=evidence.evaluation.model_copy(update={"resamples": 100}))
+    now = _decided(edge)
+    for factor in ("bar", "margin"):
+        dial = _dials(edge)[factor]
+        up, down = (_nearest(edge, dial, upwards, now) for upwards in (True, False))
+        assert up is None or up > dial.present, factor
+        assert down is None or down < dial.present, factor
 
 
 def test_a_clear_winner_is_not_flipped_by_its_price(found: list[Flip]) -> None:

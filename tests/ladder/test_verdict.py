@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -11,8 +12,11 @@ import jsonschema
 import pytest
 
 from stepladder.errors import StepladderError
+from stepladder.evaluation.power import cases_needed
 from stepladder.evaluation.records import RungOutcomes
+from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict, schema
+from stepladder.ladder.markdown import summary
 from stepladder.ladder.verdict import Evidence, decide
 from stepladder.tasks import Bars, TaskSpec
 
@@ -119,6 +123,38 @@ def test_two_good_rungs_that_cannot_be_told_apart_are_inconclusive(
     assert verdict.open == ["whether lora+rag is worth its price over rag"]
 
 
+def test_two_rungs_that_never_differ_need_as_many_cases_as_could_hide_the_margin(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    outcomes = ladder({"rag": 0.95, "lora+rag": 0.95, "lora": None}, clusters=60, size=1)
+    verdict = decide(evidence_of(outcomes))
+    assert verdict.open == ["whether lora+rag is worth its price over rag"]
+    hidden = cases_needed(0.05, discordance=0.05, power=0.8, alpha=verdict.level)
+    assert verdict.cases_needed == pytest.approx(hidden, abs=1)
+
+
+def test_no_answer_contradicts_where_the_walk_ended(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    for score in (0.52, 0.55, 0.58, 0.60, 0.62, 0.64):
+        outcomes = ladder({"prompt": score, "rag": 0.72, "lora": None, "lora+rag": 0.74}, size=1)
+        verdict = decide(evidence_of(outcomes))
+        assert verdict.unsettled is not None
+        stuck = verdict.rungs[verdict.unsettled]
+        assert stuck.undecided or stuck.eligible
+        left = list(verdict.rungs)[: list(verdict.rungs).index(verdict.unsettled)]
+        assert all("fails" in [one.state for one in verdict.rungs[rung].criteria] for rung in left)
+
+
+def test_a_score_that_is_shown_to_fall_short_is_not_laid_to_a_guardrail(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    verdict = decide(evidence_of(ladder({"lora+rag": 114 / 180}, clusters=180, size=1)))
+    best = verdict.rungs["lora+rag"]
+    assert verdict.decision == "none"
+    assert best.interval[1] > verdict.bar, "two-sided, the interval reaches the bar"
+    assert "the best, lora+rag, scores 0.63" in verdict.sentence
+    assert "guardrail" not in verdict.sentence
+
+
 def test_abstention_is_held_on_its_bound(ladder: Ladder, evidence_of: MakeEvidence, spec: TaskSpec) -> None:
     verdict = decide(evidence_of(ladder(), spec=with_bars(spec, abstention=0.7)))
     judged = verdict.rungs["lora+rag"]
@@ -209,8 +245,56 @@ def test_a_worse_champion_is_replaced(ladder: Ladder, evidence_of: MakeEvidence)
 
 def test_a_champion_that_is_as_good_and_dearer_is_replaced(ladder: Ladder, evidence_of: MakeEvidence) -> None:
     outcomes = ladder({"rag": 0.82})
-    verdict = decide(evidence_of(outcomes, champion=outcomes["lora+rag"]))
+    evidence = evidence_of(outcomes, champion=outcomes["lora+rag"])
+    verdict = decide(replace(evidence, champion_cost=evidence.costs["lora+rag"]))
     assert (verdict.decision, verdict.rung) == ("promote", "rag")
+
+
+def test_the_champion_is_priced_by_itself_and_not_by_the_rung_of_its_name(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    outcomes = ladder({"rag": 0.82, "lora+rag": None, "lora": None})
+    champion = ladder()["lora+rag"].model_copy(update={"rung": "prompt"})  # as good, and of another name
+    evidence = evidence_of(outcomes, champion=champion)
+    own = evidence.costs["rag"]
+    dearer, cheaper = (own.model_copy(update={"per_1000": own.per_1000 * times}) for times in (2, 0.5))
+    assert decide(replace(evidence, champion_cost=dearer)).decision == "promote"
+    assert decide(replace(evidence, champion_cost=cheaper)).decision == "keep"
+    assert decide(evidence).decision == "keep", "what it costs is not known"
+
+
+def test_where_the_champion_stays_no_rung_of_this_climb_is_marked(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    outcomes = ladder()
+    verdict = decide(evidence_of(outcomes, champion=outcomes["lora+rag"]))
+    assert (verdict.decision, verdict.chosen) == ("keep", None)
+    assert "**lora+rag**" not in summary(verdict)
+    assert "**lora+rag**" in summary(decide(evidence_of(outcomes)))
+
+
+def test_a_champion_that_cannot_be_weighed_is_kept_and_the_sentence_says_why(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    why = "it has to be evaluated on these cases first"
+    verdict = decide(evidence_of(ladder(), unweighed=Unweighed("rag", why)))
+    assert (verdict.decision, verdict.rung, verdict.champion) == ("keep", "rag", "rag")
+    assert verdict.sentence == f"Keep rag, which serves already: {why}."
+    assert verdict.warnings[0] == f"the champion was not weighed: {why}"
+    none = decide(evidence_of(ladder({"lora+rag": 0.2}), unweighed=Unweighed("rag", why)))
+    assert none.decision == "none", "what no rung passes is not blamed on the champion"
+
+
+def test_a_champion_that_was_asked_some_of_the_cases_is_weighed_on_these(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    outcomes = ladder()
+    some = outcomes["rag"].model_copy(update={"outcomes": outcomes["rag"].outcomes[:120]})
+    verdict = decide(evidence_of(outcomes, champion=some))
+    assert verdict.decision == "promote"
+    assert verdict.warnings[0].startswith("the champion was asked 120 of the 180 cases")
+    assert verdict.slices is not None
+    assert sum(part.n for part in verdict.slices.by_slice.values()) == 120
 
 
 def test_comparisons_are_what_each_half_adds_then_each_step_and_each_with_the_best_once(

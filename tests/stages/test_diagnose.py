@@ -23,6 +23,7 @@ from stepladder.stages.costs import weigh_costs
 from stepladder.stages.diagnose import failures_with_adapter
 from stepladder.stages.evaluate import PLACES
 from stepladder.stages.index import UPKEEP
+from stepladder.stages.pilot import NoPrediction
 from stepladder.stages.records import TrainingRecord
 from stepladder.stages.workspace import Workspace, load, outcomes_in, save, save_outcomes
 from stepladder.tasks import Example
@@ -170,6 +171,17 @@ def test_a_pilot_that_shows_no_hope_stops_training_and_calls_it_capability(
     assert (found.gaps["behaviour"], found.gaps["capability"]) == (0, pytest.approx(15 / 35, abs=1e-3))
     diagnosed(with_climb(workspace, pilot_tokens=5000, training_dollars=0))
     assert len(asked) == 1, "nothing is trained to learn what is decided already"
+
+
+def test_a_pilot_that_tells_nothing_does_not_end_the_diagnosis(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "stepladder.stages.pilot.run_pilot", lambda *_: NoPrediction("three rows make no curve")
+    )
+    found = diagnosed(with_climb(workspace, pilot_tokens=5000))
+    assert (found.warrant.train, found.prediction) == (True, None)
+    assert "expected, not measured: three rows make no curve" in found.warrant.reason
 
 
 def test_the_adapter_tells_behaviour_from_capability(workspace: Workspace, tmp_path: Path) -> None:

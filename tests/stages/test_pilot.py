@@ -54,6 +54,13 @@ def attach(monkeypatch: pytest.MonkeyPatch, server: StubServer, folder: Path) ->
     return asked
 
 
+def test_too_few_examples_for_a_curve_train_nothing_and_say_so(workspace: Workspace, tmp_path: Path) -> None:
+    rows = Prepared(cases=[], dev=EXAMPLES[:6], few_shot=[], train=EXAMPLES[6:])
+    found = stage.run_pilot(workspace, Task(tmp_path, SPEC, "Answer."), rows, 30, 20_000)
+    assert isinstance(found, stage.NoPrediction)
+    assert "which makes no curve" in found.reason
+
+
 def test_slices_grow_and_each_adapter_is_asked(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from stepladder.cli import app
 from stepladder.files import write_json, write_jsonl
 from stepladder.ladder.verdict import decide
+from stepladder.stages.plan import measured_spread
 from tests.end_to_end.project import ROOT
 from tests.ladder.conftest import SCORES, make_evidence, make_outcomes
 
@@ -48,6 +49,13 @@ def test_after_a_climb_it_uses_what_was_measured(project: Path) -> None:
     verdict = decide(make_evidence({rung: make_outcomes(rung, score) for rung, score in SCORES.items()}))
     write_json(project / "build/module-qa/verdict.json", verdict.model_dump(mode="json"))
     assert "measured in the last verdict on 180 cases" in plan()["assumptions"][0]
+
+
+def test_two_rungs_that_never_differed_are_not_taken_for_the_same() -> None:
+    verdict = decide(make_evidence({rung: make_outcomes(rung, 0.9) for rung in ("prompt", "rag")}))
+    spread = measured_spread(verdict, 0.05)
+    assert spread is not None
+    assert spread.pair == pytest.approx((0.05 * 0.95) ** 0.5)
 
 
 def test_a_smaller_margin_or_more_power_needs_more_cases(project: Path) -> None:
