@@ -7,12 +7,12 @@ build/checked/<task>/
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+from stepladder.data.expectations import Checked, results_of
 from stepladder.data.frames import COLUMNS, Record, task_frames
 from stepladder.data.suites import SUITES
 from stepladder.errors import StepladderError
@@ -100,32 +100,11 @@ _Fault = tuple[int, int, int, str, BadRow]
 
 def _run_suites(frames: dict[str, list[Record]], docs: Path) -> Iterator[_Fault]:
     """Faults as (kind's number, row's number, expectation's number, severity, bad row)."""
-    # Read when Great Expectations is imported: nothing is sent anywhere.
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-    import pandas as pd  # type: ignore[import-untyped]
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    source = context.data_sources.add_pandas("task")
-    for number, (kind, records) in enumerate(frames.items()):
-        table = pd.DataFrame(records, columns=COLUMNS[kind], dtype=object)
-        table = table.where(table.notna(), None)
-        batch = source.add_dataframe_asset(kind).add_batch_definition_whole_dataframe("all")
-        suite = context.suites.add(gx.ExpectationSuite(kind, expectations=SUITES[kind]))
-        definition = gx.ValidationDefinition(name=kind, data=batch, suite=suite)
-        checkpoint = gx.Checkpoint(
-            name=kind,
-            validation_definitions=[context.validation_definitions.add(definition)],
-            # Rows by position: by the columns of an id, rows that repeat it could not be told apart.
-            result_format={"result_format": "COMPLETE"},
-        )
-        outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
-        for result in outcome.run_results.values():
-            for order, item in enumerate(result.results):
-                yield from _faults(kind, number, order, item, records)
-    _write_docs(context, docs)
+    kinds = list(frames)
+    checked = {kind: Checked(COLUMNS[kind], records, SUITES[kind]) for kind, records in frames.items()}
+    orders = {kind: count() for kind in kinds}
+    for kind, item in results_of("task", checked, docs):
+        yield from _faults(kind, kinds.index(kind), next(orders[kind]), item, frames[kind])
 
 
 def _faults(kind: Any, number: int, order: int, item: Any, records: list[Record]) -> Iterator[_Fault]:
@@ -159,16 +138,3 @@ def _faults(kind: Any, number: int, order: int, item: Any, records: list[Record]
             reason=reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}...",
         )
         yield number, int(position), order, severity, row
-
-
-def _write_docs(context: Any, docs: Path) -> None:
-    """Build the Data Docs where the context keeps them, a temporary folder, and move them."""
-    (site,) = context.list_data_docs_sites().items()
-    name, config = site
-    built = Path(config["store_backend"]["base_directory"])
-    context.update_data_docs_site(name, {**config, "show_how_to_buttons": False})
-    context.build_data_docs()
-    if docs.exists():
-        shutil.rmtree(docs)
-    docs.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(built, docs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from stepladder.evaluation.pairs import Pair
 from stepladder.evaluation.records import Outcome
@@ -11,8 +12,9 @@ from stepladder.evaluation.summary import compare_outcomes, ordered
 from stepladder.ladder.criteria import Asked, ask
 from stepladder.ladder.evidence import Evidence, refuse_other_cases, refuse_twins
 from stepladder.ladder.rule import Ladder, Walk, walk
+from stepladder.tasks import Rung
 
-_LADDER = ("prompt", "rag", "lora", "lora+rag")
+_LADDER = get_args(Rung)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.retrieval import RetrievalMetrics
 from stepladder.evaluation.statistics import Interval
@@ -12,7 +14,7 @@ from stepladder.stages.records import Skipped, TrainingRecord
 from stepladder.stages.workspace import Workspace, load, outcomes_in
 from stepladder.tasks import Rung
 
-RUNGS: tuple[Rung, ...] = ("prompt", "rag", "lora", "lora+rag")
+RUNGS: tuple[Rung, ...] = get_args(Rung)
 
 
 def all_outcomes(workspace: Workspace, name: str) -> dict[str, RungOutcomes]:

@@ -15,7 +15,7 @@ from serving.redaction import redactor
 from serving.settings import Pattern, ServingSettings, load_serving_settings
 from serving.store import Event, Store
 from stepladder.errors import StepladderError
-from tests.serving.house import ROOT, read_records
+from tests.serving.house import ROOT, read_records, wait_until
 
 EMAIL = Pattern(name="email", pattern=r"\S+@\S+")
 
@@ -87,9 +87,7 @@ def test_a_store_that_another_process_holds_catches_up_later(
     with sqlite3.connect(tmp_path / "records.sqlite") as holder:
         holder.execute("BEGIN IMMEDIATE")
         store.append(event(1))
-        deadline = time.monotonic() + 10
-        while store.healthy and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: not store.healthy, timeout_s=10)
         assert not store.healthy
         holder.rollback()
     asyncio.run(store.committed())
