@@ -15,7 +15,7 @@ from stepladder.settings import Cost
 from stepladder.tasks import Strict
 
 _TABLE = "model_prices_and_context_window_backup.json"
-_INSTALL = "install the extra `hosted` (pip install 'stepladder[hosted]'), or state the prices yourself:"
+_INSTALL = "install LiteLLM (the extra `hosted`: pip install litellm), or state the prices yourself:"
 _STATE = " cost.input_per_million and cost.output_per_million in params.yaml"
 
 

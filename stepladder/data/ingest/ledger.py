@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Iterable
 
+from stepladder.data.ingest.database import Database
 from stepladder.data.ingest.records import Account, DatasetUpdated
-from stepladder.errors import StepladderError
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS batches (
@@ -23,24 +19,12 @@ CREATE INDEX IF NOT EXISTS held_by_task ON held (task, kind);
 """
 
 
-class Ledger:
+class Ledger(Database):
     """The ledger of a project."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._explained():
-            self._db = sqlite3.connect(path, timeout=30)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.executescript(_TABLES)
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._db.close()
+    tables = _TABLES
+    what = "the ledger of the ingest"
+    remedy = "free some disk space or end what locks it, then run the same command again"
 
     def seen(self, name: str, version: str) -> bool:
         """Whether this version of an object was taken before."""
@@ -112,14 +96,3 @@ class Ledger:
         """Remember that an event was sent."""
         with self._explained(), self._db:
             self._db.execute("UPDATE batches SET announced = 1 WHERE event = ?", (event.model_dump_json(),))
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StepladderError(
-                f"cannot use the ledger of the ingest: {error}",
-                where=str(self._path),
-                remedy="free some disk space or end what locks it, then run the same command again",
-            ) from error
