@@ -80,6 +80,8 @@ def save_checkpoint(
         for part, moment in optimizer.state[value].items():
             tensors[f"{part}/{name}"] = torch.as_tensor(moment).contiguous()
     tensors["random"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random-cuda"] = torch.cuda.get_rng_state()
     state = _State(digest=digest, **vars(progress))
     with writing(folder) as draft:
         draft.mkdir()
@@ -122,6 +124,8 @@ def _restore(path: Path, weights: dict[str, torch.nn.Parameter], optimizer: torc
 
     tensors = load_file(path)
     torch.set_rng_state(tensors.pop("random"))
+    if (on_gpu := tensors.pop("random-cuda", None)) is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(on_gpu)
     with torch.no_grad():
         for key, tensor in tensors.items():
             part, name = key.split("/", 1)

@@ -14,43 +14,13 @@ from stepladder.data.answers import answer_check
 from stepladder.data.headings import section_ids
 from stepladder.data.ingest.fill import RowKind
 from stepladder.data.ingest.known import Known
-from stepladder.data.ingest.language import language_finder
 from stepladder.data.ingest.likeness import Rows, find_leaks, find_near_duplicates
-from stepladder.data.ingest.private import Finder, personal_finder, secret_finder
 from stepladder.data.ingest.rows import answer_of, text_of
+from stepladder.data.ingest.screen import Finders, Record, screen
 from stepladder.settings import Settings
 from stepladder.tasks import Case, Example, Task
 
-Record = dict[str, Any]
-
 PageText = Callable[[str], str | None]
-
-
-@dataclass(frozen=True)
-class Finders:
-    """What is looked for in every text."""
-
-    secret: Finder
-    personal: Finder
-    language: Finder
-
-    def columns(self, text: str, prose: str) -> Record:
-        """The columns of a text; the language is that of its prose."""
-        return {
-            "secret": self.secret(text),
-            "personal": self.personal(text),
-            "language": self.language(prose),
-        }
-
-
-def finders(settings: Settings) -> Finders:
-    """The finders that the settings ask for."""
-    ingest = settings.ingest
-    return Finders(
-        secret=secret_finder(ingest.secret_confidence),
-        personal=personal_finder(ingest.personal),
-        language=language_finder(ingest.languages),
-    )
 
 
 @dataclass(frozen=True)
@@ -61,7 +31,6 @@ class Surroundings:
     known: Known
     page: PageText
     settings: Settings
-    finders: Finders
 
 
 def row_records(
@@ -81,6 +50,7 @@ def row_records(
     taken = around.known.ids(new.kind, (row.id for row in new.rows))
     answer_fault = answer_check(around.task.spec.output_schema, around.task.folder / "task.yaml")
     evidence_fault = _evidence_check(around.page)
+    said = screen([(text_of(row), row.input) for row in new.rows], around.settings.ingest)
     records = []
     for position, (row, found) in enumerate(zip(new.rows, new.traits, strict=True)):
         record: Record = {
@@ -101,7 +71,7 @@ def row_records(
             "label": found.label,
             "length": found.length,
         }
-        records.append(record | around.finders.columns(text_of(row), row.input))
+        records.append(record | said[position])
     return records
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from stepladder.data.ingest.columns import Finders, page_record
+from stepladder.data.ingest.columns import page_record
 from stepladder.data.ingest.decide import decide
 from stepladder.data.ingest.expectations import Table, run_suites
 from stepladder.data.ingest.hand import Hand
@@ -16,6 +16,7 @@ from stepladder.data.ingest.inbox import REMOVED
 from stepladder.data.ingest.known import Known
 from stepladder.data.ingest.quarantine import page_key
 from stepladder.data.ingest.records import Counts, Fault, PageChange
+from stepladder.data.ingest.screen import Finders
 from stepladder.data.ingest.suites import SUITES
 
 

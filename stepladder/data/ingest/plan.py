@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stepladder.data.ingest.columns import Surroundings, finders
+from stepladder.data.ingest.columns import Surroundings
 from stepladder.data.ingest.fill import RowKind
 from stepladder.data.ingest.hand import Hand
 from stepladder.data.ingest.inbox import files_in, kind_of
@@ -25,6 +25,7 @@ from stepladder.data.ingest.pages import PagePlan, plan_pages
 from stepladder.data.ingest.records import KINDS, Addition, Delivered, Fault, Held, Kind, Plan
 from stepladder.data.ingest.row_plans import ROW_KINDS, RowPlan, plan_rows
 from stepladder.data.ingest.rows import arrived_rows, as_sent, line_of
+from stepladder.data.ingest.screen import finders
 from stepladder.files import digest_file, write_json, write_jsonl
 
 _BLOCK = 1 << 20
@@ -40,13 +41,12 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
         known.refresh(kind)
     names = {path: path.relative_to(hand.taken).as_posix() for path in files_in(hand.taken / hand.task.name)}
     files = {kind: [(path, name) for path, name in names.items() if kind_of(name) == kind] for kind in KINDS}
-    find = finders(hand.settings)
-    pages = plan_pages(files["knowledge"], hand, known, find)
+    pages = plan_pages(files["knowledge"], hand, known, finders(hand.settings.ingest))
     arrived = {
         kind: [row for path, name in files[kind] for row in arrived_rows(path, name, kind)]
         for kind in ROW_KINDS
     }
-    around = Surroundings(hand.task, known, pages.text, hand.settings, find)
+    around = Surroundings(hand.task, known, pages.text, hand.settings)
     rows = plan_rows(arrived, around, hand.held, hand.docs / "rows")
     outcomes: dict[Kind, PagePlan | RowPlan] = {
         "knowledge": pages,

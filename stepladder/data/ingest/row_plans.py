@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stepladder.data.ingest.columns import Record, Surroundings, label_records, row_records
+from stepladder.data.ingest.columns import Surroundings, label_records, row_records
 from stepladder.data.ingest.decide import decide
 from stepladder.data.ingest.expectations import Finding, Table, run_suites
 from stepladder.data.ingest.fill import RowKind
@@ -16,6 +16,7 @@ from stepladder.data.ingest.likeness import Rows, split_known
 from stepladder.data.ingest.quarantine import held_key
 from stepladder.data.ingest.records import Counts, Fault, Kind
 from stepladder.data.ingest.rows import Arrived, as_sent, traits
+from stepladder.data.ingest.screen import Record
 from stepladder.data.ingest.suites import SUITES, Expectation, drift_expectation
 from stepladder.tasks import Case, Example
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stepladder.data.ingest.columns import Finders
 from stepladder.data.ingest.run import Ingested, ingest
+from stepladder.data.ingest.screen import Finders
 from stepladder.settings import Settings, load_settings
 
 Rows = list[dict[str, Any]]
@@ -145,7 +145,8 @@ def project(_template: Path, tmp_path: Path) -> Project:
 def without_checks(patch: pytest.MonkeyPatch) -> None:
     """Let every row pass, and give nothing to DVC: what is tested is the rest, and it is fast."""
     passing = Finders(secret=lambda _: None, personal=lambda _: None, language=lambda _: None)
-    patch.setattr("stepladder.data.ingest.plan.finders", lambda _: passing)
+    for user in ("plan", "screen"):
+        patch.setattr(f"stepladder.data.ingest.{user}.finders", lambda _: passing)
     patch.setattr("stepladder.data.ingest.row_plans.run_suites", lambda *_: [])
     patch.setattr("stepladder.data.ingest.pages.run_suites", lambda *_: [])
     patch.setattr("stepladder.data.ingest.versions.store", lambda *_: None)
