@@ -60,9 +60,12 @@ def _bar(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
     with Progress(*columns, console=console()) as bar:
         row = bar.add_task(label, total=None, rate="")
         started = time.monotonic()
+        before: float | None = None  # what an earlier run had done: it took none of this one's time
 
         def update(done: float, total: float) -> None:
-            rate = done / max(time.monotonic() - started, 1e-9)
+            nonlocal before
+            before = done if before is None else before
+            rate = (done - before) / max(time.monotonic() - started, 1e-9)
             bar.update(row, completed=done, total=total, rate=f"{rate:.1f} {unit}/s" if unit else "")
 
         yield update

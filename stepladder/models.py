@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 from stepladder.errors import StepladderError
@@ -35,8 +36,26 @@ def require_base(model: str) -> str:
 
 
 def model_digest(model: str) -> str:
-    """Digest of all of a checkpoint's files: any of them may change an answer; of the name for a hub id."""
-    return digest_folder(Path(require_base(model))) if is_local(model) else digest_value({"hub": model})
+    """Digest of all of a checkpoint's files: any of them may change an answer; of a hub id, its commit's."""
+    if is_local(model):
+        return digest_folder(Path(require_base(model)))
+    return digest_value({"hub": model, "commit": _hub_commit(model)})
+
+
+@cache
+def _hub_commit(model: str) -> str:
+    """The commit that the hub, or without a network its cache here, gives for a model now."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        # .../snapshots/COMMIT/config.json
+        return Path(hf_hub_download(model, "config.json")).parent.name
+    except Exception as error:  # the hub's client raises many kinds: offline, unknown id, no access
+        raise StepladderError(
+            f"cannot ask the hub for the base model: {type(error).__name__}",
+            where=model,
+            remedy="check the id and the network (a gated model needs `hf auth login`), or name a folder",
+        ) from error
 
 
 def convert_packaged_base(folder: Path = PACKAGED_BASE) -> bool:

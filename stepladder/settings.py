@@ -84,7 +84,7 @@ class Tuning(Strict):
     learning_rate: float = Field(default=1e-3, gt=0)
     lora_plus_ratio: float = Field(default=4.0, ge=1)
     epochs: int = Field(default=1, gt=0)
-    batch_size: int = Field(default=4, gt=0)
+    batch_size: int = Field(default=2, gt=0)
     bucket: int = Field(default=32, gt=0)
     min_examples: int = Field(default=1000, ge=0)
     allow_few_examples: bool = False

@@ -29,10 +29,11 @@ Floats = NDArray[np.float64]
 
 
 class Estimate(Strict):
-    """A mean over cases with its two-sided interval."""
+    """A mean over cases with its two-sided interval, and how that was found."""
 
     value: float
     interval: tuple[float, float]
+    method: str
 
 
 class RetrievalScores(Strict):
@@ -140,6 +141,7 @@ def _estimates(rows: Floats, clusters: Sequence[str], how: Resampling) -> list[E
             value=one.estimate,
             # One cluster tells of no error: anything is possible.
             interval=(0.0 if one.low is None else one.low, 1.0 if one.high is None else one.high),
+            method=one.method,
         )
         for one in found
     ]

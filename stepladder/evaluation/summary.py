@@ -55,7 +55,6 @@ class RungSummary(Strict):
     latency_p95_ms: float
     prompt_tokens_mean: float
     completion_tokens_mean: float
-    engine_s_mean: float
 
 
 def summarise(rung: RungOutcomes, evaluation: Evaluation, seed: int = 0) -> RungSummary:
@@ -92,7 +91,6 @@ def summarise(rung: RungOutcomes, evaluation: Evaluation, seed: int = 0) -> Rung
         latency_p95_ms=float(p95),
         prompt_tokens_mean=float(np.mean([o.response.prompt_tokens for o in outcomes])),
         completion_tokens_mean=float(np.mean([o.response.completion_tokens for o in outcomes])),
-        engine_s_mean=float(np.mean([o.response.engine_s for o in outcomes])),
     )
 
 

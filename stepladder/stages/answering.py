@@ -132,8 +132,9 @@ def responder_for(
 
 def _generator_digest(settings: Engine, model: str, base: str) -> str:
     """What generates: weights, number format and, where one is attached to, the server."""
-    attached = settings.url if model == base else None
-    return digest_value({"model": model_digest(base), "dtype": dtype_of(settings), "server": attached})
+    dtype = dtype_of(settings)
+    made_of = {"model": model_digest(base), "dtype": dtype, "server": settings.url if model == base else None}
+    return digest_value(made_of if model == base else {**made_of, "merged_in": dtype})
 
 
 def _hardware(settings: Engine, base: bool) -> str:

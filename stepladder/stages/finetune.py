@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from stepladder.console import progress, say
 from stepladder.data.prepare import load_prepared
+from stepladder.engine import dtype_of
 from stepladder.files import digest_folder, read_json, writing
 from stepladder.models import model_digest, require_base
 from stepladder.releases import short
+from stepladder.settings import Tuning
 from stepladder.stages.records import Skipped, TrainingRecord
 from stepladder.stages.training_rows import training_rows
 from stepladder.stages.workspace import Workspace, save
@@ -16,6 +19,7 @@ from stepladder.tasks import Example, Task
 from stepladder.tuning.estimate import Estimate, estimate, remember_training_rate, training_rate
 from stepladder.tuning.forgetting import forgetting
 from stepladder.tuning.gate import refuse_too_few
+from stepladder.tuning.rows import TrainingRow
 from stepladder.tuning.train import TrainingResult, train
 
 
@@ -48,7 +52,7 @@ def _tune(workspace: Workspace, task: Task, examples: list[Example], out: Path) 
         training_rate(workspace.rates, settings.models.base, settings.stated_tokens_per_s),
         settings.cost.training_per_hour,
     )
-    say(f"finetune {task.name}: {len(rows)} examples; {planned.summary()}")
+    say(f"finetune {task.name}: {_of(rows, examples, settings.tuning)}; {planned.summary()}")
     checkpoints = workspace.scratch / "training" / task.name
     with progress(f"finetune {task.name}", "tokens") as on_progress:
         result = train(
@@ -62,6 +66,14 @@ def _tune(workspace: Workspace, task: Task, examples: list[Example], out: Path) 
     remember_training_rate(workspace.rates, settings.models.base, result.tokens_per_s)
     (checkpoints / "adapter").rename(out / "adapter")
     _record(workspace, task, out, base, result, planned, dropped)
+
+
+def _of(rows: Sequence[TrainingRow], examples: Sequence[Example], tuning: Tuning) -> str:
+    """How many examples are read, and what it means where the budget leaves few."""
+    told = f"{len(rows):,} of {len(examples):,} examples fit sizes.*.train_tokens and the context"
+    if len(rows) >= min(len(examples), tuning.min_examples):
+        return told
+    return f"{told}, fewer than tuning.min_examples ({tuning.min_examples:,}): all would teach more"
 
 
 def _record(
@@ -95,8 +107,9 @@ def merged_model(workspace: Workspace, base: str, adapter: Path, adapter_digest:
     """The base with the adapter merged into it, for engines that serve no adapters well (CPU); made once."""
     from stepladder.tuning.merge import merge
 
-    folder = workspace.merged / short(adapter_digest)
+    dtype = dtype_of(workspace.settings.engine)
+    folder = workspace.merged / f"{short(adapter_digest)}-{dtype}"
     if not folder.is_dir():
         with writing(folder) as draft:
-            merge(base, adapter, draft)
+            merge(base, adapter, draft, dtype)
     return folder

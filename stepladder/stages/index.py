@@ -15,7 +15,7 @@ from stepladder.stages.workspace import Workspace, save
 from stepladder.tasks import Task
 
 UPKEEP = "upkeep.json"
-_DEPTH = 10
+_DEPTHS = {1, 3, 10}  # and as many as a rung is given
 _SAMPLE_PAGES = 50  # whose chunks measure the embedding rate where none was measured
 
 
@@ -63,13 +63,15 @@ def _upkeep(workspace: Workspace, task: Task, embedder: Embedder, manifest: Mani
 def _measure(workspace: Workspace, task: Task) -> None:
     settings = workspace.settings
     cases = load_prepared(workspace.prepared(task.name)).cases
+    depths = sorted(_DEPTHS | {settings.knowledge.top_k})
     with open_retriever(
         workspace.index(task.name), settings.knowledge, settings.models.embedder
     ) as retriever:
-        found = retriever.retrieve_many([case.input for case in cases], _DEPTH)
+        found = retriever.retrieve_many([case.input for case in cases], depths[-1])
     metrics = retrieval_metrics(
         cases,
         [[one.chunk.id for one in ranked] for ranked in found],
+        depths,
         confidence=settings.evaluation.confidence,
         resamples=settings.evaluation.resamples,
         seed=settings.seed,

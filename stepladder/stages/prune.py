@@ -24,7 +24,9 @@ def prune(workspace: Workspace) -> None:
     adapters = {record.adapter_digest for record in built if record} | {
         digest for folder in _folders(workspace.releases) if (digest := read_release(folder).adapter_digest)
     }
-    _keep(workspace.merged, {short(digest) for digest in adapters}, "merged models")
+    wanted = {short(digest) for digest in adapters}
+    merged = {one.name for one in _folders(workspace.merged) if one.name.partition("-")[0] in wanted}
+    _keep(workspace.merged, merged, "merged models")
 
 
 def _keep(folder: Path, names: Collection[str], what: str) -> None:

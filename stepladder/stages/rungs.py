@@ -70,7 +70,7 @@ def retrieval_headline(workspace: Workspace, name: str) -> dict[str, Interval]:
             low=one.interval[0],
             high=one.interval[1],
             confidence=confidence,
-            method="cluster bootstrap",
+            method=one.method,
         )
         for label, one in named.items()
     }

@@ -39,13 +39,15 @@ def training_rows(
             rows += _block(workspace, task, shuffled[start : start + _BLOCK], contexts, tokenizer, start)
             if sum(row.tokens for row in rows) >= budget:
                 break
-    return fit_budget(
+    unread = len(shuffled) - len(rows)
+    chosen, dropped = fit_budget(
         rows,
         budget,
         settings.engine.max_model_len,
         settings.tuning.epochs,
         settings.seed,
     )
+    return chosen, {**dropped, "over_budget": dropped["over_budget"] + unread}
 
 
 def _block(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from stepladder.ladder.markdown import EXIT_CODES
 from tests.end_to_end.project import make_project, read_rows, run, stepladder, write_rows
@@ -185,6 +187,49 @@ def test_a_changed_prompt_asks_again_but_neither_embeds_nor_trains(project: Path
     assert len(stub.seen) > asked
     assert "Running stage 'index@runbooks'" not in done.stderr
     assert "Running stage 'finetune@runbooks'" not in done.stderr
+
+
+def test_one_edited_prompt_asks_only_its_tasks_cases_again(project: Path, stub: StubServer) -> None:
+    parameters, prompt = project / "params.yaml", project / "tasks/runbooks/prompt.md"
+    original = {path: path.read_text() for path in (parameters, prompt)}
+    other = project / "tasks/greetings"
+    other.mkdir()
+    (other / "task.yaml").write_text(
+        "title: Greet\nscorer: exact\nbars: {score: 0.5}\nmargin: 0.05\nmonthly_requests: 10\n"
+    )
+    (other / "prompt.md").write_text("Greet.")
+    greet = [f"Greet the {name} team for {question(name)}" for name in SERVICES]
+    write_rows(
+        other / "cases.jsonl",
+        [
+            {"id": f"c{n}", "input": one, "reference": "Hi", "cluster": f"c{n}"}
+            for n, one in enumerate(greet[:4])
+        ],
+    )
+    write_rows(other / "examples.jsonl", [{"prompt": one, "completion": "Hi"} for one in greet[4:8]])
+    parameters.write_text(
+        yaml.safe_dump({**yaml.safe_load(original[parameters]), "tasks": ["runbooks", "greetings"]})
+    )
+    for stage in ("validate", "prepare", "index"):
+        stepladder(project, "stage", stage, "greetings")
+
+    def asked_after(change: Path | None) -> dict[str, int]:
+        before = len(stub.seen)
+        if change:
+            change.write_text(change.read_text() + " Be brief.")
+        stepladder(project, "stage", "evaluate")
+        texts = [body["messages"][-1]["content"] for body in stub.seen[before:]]
+        greeted = sum("Greet the" in text for text in texts)
+        return {"greetings": greeted, "runbooks": len(texts) - greeted}
+
+    asked_after(None)
+    assert asked_after(None) == {"greetings": 0, "runbooks": 0}
+    after = asked_after(prompt)
+    for path, text in original.items():
+        path.write_text(text)
+    shutil.rmtree(other)
+    assert after["greetings"] == 0
+    assert after["runbooks"] > 0
 
 
 def test_a_leak_stops_the_run_names_the_rows_and_keeps_the_last_verdict(project: Path) -> None:

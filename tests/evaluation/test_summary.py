@@ -49,7 +49,6 @@ def test_numbers_of_a_rung() -> None:
     assert summary.abstention_accuracy == pytest.approx(6 / 8)  # of 0, 5, .. 35, those not divisible by 4
     assert (summary.latency_p50_ms, summary.latency_p95_ms) == pytest.approx((195, 370.5))
     assert summary.prompt_tokens_mean == pytest.approx(119.5)
-    assert summary.engine_s_mean == pytest.approx(0.25)
     assert {name: part.n for name, part in summary.slices.items()} == {"even": 20, "odd": 20}
     assert summary.slices["odd"].score == 1
     assert summary.slices["even"].score == pytest.approx(0.5)

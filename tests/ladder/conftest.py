@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def make_evidence(outcomes: dict[str, RungOutcomes], spec: TaskSpec = SPEC, **mo
     summaries = {rung: summarise(one, EVALUATION) for rung, one in outcomes.items()}
     costs = {
         rung: rung_cost(
-            summaries[rung].engine_s_mean,
+            fmean(one.response.engine_s for one in outcomes[rung].outcomes),
             PRICES,
             spec.monthly_requests,
             training_seconds=321.0 if "lora" in rung else None,

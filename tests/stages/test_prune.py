@@ -23,7 +23,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def add_merged(workspace: Workspace, adapter: str) -> str:
-    folder = workspace.merged / adapter[:16]
+    folder = workspace.merged / f"{adapter[:16]}-float32"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"0" * 3_000_000)
     return folder.name

@@ -18,12 +18,12 @@ def test_the_merged_model_says_what_base_and_adapter_say(tiny_llama: Path, tmp_p
 
     tuning = Tuning(rank=4, learning_rate=0.05, bucket=8)
     train(tiny_llama, [TrainingRow([5, 6], [7, 1])], tuning, 0, tmp_path, lambda _: None)
-    merge(tiny_llama, tmp_path / "adapter", tmp_path / "merged")
+    merge(tiny_llama, tmp_path / "adapter", tmp_path / "merged", "float32")
 
     ids = torch.tensor([[5, 6, 7, 8]])
     base = AutoModelForCausalLM.from_pretrained(tiny_llama)
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
-    assert merged.dtype == base.dtype
+    assert merged.dtype == torch.float32
     with torch.inference_mode():
         plain = base(ids).logits
         adapted = PeftModel.from_pretrained(base, tmp_path / "adapter")(ids).logits
@@ -35,5 +35,5 @@ def test_the_merged_model_says_what_base_and_adapter_say(tiny_llama: Path, tmp_p
 
 def test_a_missing_adapter_is_named(tiny_llama: Path, tmp_path: Path) -> None:
     with pytest.raises(StepladderError, match="no adapter here"):
-        merge(tiny_llama, tmp_path / "adapter", tmp_path / "merged")
+        merge(tiny_llama, tmp_path / "adapter", tmp_path / "merged", "float32")
     assert not (tmp_path / "merged").exists()
