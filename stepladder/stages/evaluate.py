@@ -32,10 +32,10 @@ def run(workspace: Workspace) -> None:
         responding(responder_for(workspace, cache, base, base, None)) as responder,
     ):
         with ExitStack() as stack:
-            drafts = {task: stack.enter_context(writing(workspace.base(task.name))) for task in tasks}
+            drafts = [(task, stack.enter_context(writing(workspace.base(task.name)))) for task in tasks]
             # Every task's rungs before any probe: they are what a person waits for.
             for step in (_climb_cheap_rungs, _probe):
-                for task, draft in drafts.items():
+                for task, draft in drafts:
                     with contexts_of(workspace, task) as contexts:
                         step(workspace, Assistant(task, contexts, responder), draft)
         _forget_other_tasks(workspace)
