@@ -149,5 +149,7 @@ def _tell(name: str, diagnosis: Diagnosis) -> None:
     say(f"diagnose {name}: a cheap rung fails {failing} ({shares or 'none'})")
     if failures.suspects:
         first = ", ".join(suspect.id for suspect in failures.suspects[:5])
-        say(f"  look at the references of {len(failures.suspects)} cases: {first}")
+        disputed = sum(one.disputed for one in failures.suspects)
+        by = f", {disputed} of them disputed by several rungs" if disputed else ""
+        say(f"  look at the references of {len(failures.suspects)} cases{by}: {first}")
     say(f"  {'train' if warrant.train else 'no training'}: {warrant.reason}")
