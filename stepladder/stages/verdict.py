@@ -11,7 +11,6 @@ from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict
-from stepladder.ladder.sensitivity import flips
 from stepladder.ladder.verdict import Evidence, decide
 from stepladder.models import model_digest
 from stepladder.signing import sign
@@ -53,7 +52,7 @@ def weigh(workspace: Workspace, name: str, looks: int | None, champion: Champion
     if champion:
         evidence = _against(workspace, name, evidence, champion)
     release = champion.version if champion else None
-    return decide(evidence).model_copy(update={"flips": flips(evidence), "champion_release": release})
+    return decide(evidence).model_copy(update={"champion_release": release})
 
 
 def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Champion) -> Evidence:
