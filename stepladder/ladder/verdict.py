@@ -15,6 +15,7 @@ from stepladder.evaluation.pairs import Pair
 from stepladder.evaluation.statistics import Interval
 from stepladder.files import digest_value
 from stepladder.ladder import wording
+from stepladder.ladder.burden import burdens_of
 from stepladder.ladder.caution import champion_warnings, warnings_of
 from stepladder.ladder.criteria import Asked
 from stepladder.ladder.digest import decision_digest
@@ -64,6 +65,7 @@ def decide(evidence: Evidence) -> Verdict:
         cases_needed=settled.cases,
         gaps=dict(evidence.gaps),
         advice=wording.advice(evidence.gaps, weighed.order),
+        burdens=burdens_of(rungs, evidence.spec.bars),
         forgetting=_round(evidence.forgetting),
         retrieval=dict(evidence.retrieval),
         skipped=dict(evidence.skipped),
