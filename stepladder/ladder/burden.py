@@ -43,8 +43,8 @@ def told(burden: Burden) -> str:
     if burden.guardrail == "latency":
         slow = "too slow" if burden.shown else "not shown to be fast enough"
         return (
-            f"{burden.rung} is good enough, and {slow}: its p95 latency of {burden.measured:,.0f} ms is {times}"
-            f" the {burden.limit:,.0f} ms that are allowed"
+            f"{burden.rung} is good enough, and {slow}: its p95 latency of {burden.measured:,.0f} ms is"
+            f" {times} the {burden.limit:,.0f} ms that are allowed"
         )
     return (
         f"{burden.rung} is good enough, and too dear: ${burden.measured:.2g} per 1,000 requests is {times}"
