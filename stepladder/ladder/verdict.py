@@ -16,7 +16,7 @@ from stepladder.evaluation.statistics import Interval
 from stepladder.files import digest_value
 from stepladder.ladder import wording
 from stepladder.ladder.burden import burdens_of
-from stepladder.ladder.caution import champion_warnings, warnings_of
+from stepladder.ladder.caution import champion_warnings, judge_warnings, warnings_of
 from stepladder.ladder.criteria import Asked
 from stepladder.ladder.digest import decision_digest
 from stepladder.ladder.evidence import Evidence, check
@@ -85,6 +85,7 @@ def decide(evidence: Evidence) -> Verdict:
     verdict = verdict.model_copy(update={"sentence": wording.sentence(verdict, unweighed)})
     warnings = [
         *champion_warnings(evidence, weighed.cases()),
+        *judge_warnings(evidence),
         *warnings_of(verdict, weighed.rows[weighed.order[0]]),
     ]
     verdict = verdict.model_copy(update={"warnings": warnings})

@@ -103,7 +103,7 @@ def _holds(workspace: Workspace, task: Task, outcomes: RungOutcomes) -> float:
     """The verdict's p-value against "it misses its bar or a guardrail", for a rung without an adapter."""
     settings, bars = workspace.settings, task.spec.bars
     cost = 0.0 if bars.cost_per_1000 is None else cost_of(workspace, task.name, outcomes).per_1000
-    how = resampling(settings.evaluation, settings.seed)
+    how = resampling(settings.evaluation, settings.seed, outcomes)
     return ask(outcomes.rung, ordered(outcomes), bars, how, forgetting=None, cost_per_1000=cost).p_holds
 
 
