@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from stepladder.console import say
-from stepladder.evaluation.looks import case_set_digest, count_looks, responses_digest
+from stepladder.evaluation.looks import (
+    Look,
+    case_set_digest,
+    count_looks,
+    note_look,
+    noted_looks,
+    responses_digest,
+)
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.evidence import Unweighed
@@ -31,6 +38,7 @@ def run(workspace: Workspace, name: str) -> None:
     """Write ``verdict.json``, and its signature where a key is configured."""
     outcomes = all_outcomes(workspace, name)
     champion = champion_of(workspace, name, next(iter(outcomes.values())))
+    note_look(workspace.looks, look_of(name, outcomes))
     verdict = weigh(workspace, name, look(workspace, outcomes), champion)
     save(workspace.verdict(name), verdict)
     from rich.markup import escape
@@ -63,7 +71,7 @@ def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Cham
 
 
 def look(workspace: Workspace, outcomes: Mapping[str, RungOutcomes]) -> int:
-    """Looks at the cases of these outcomes that MLflow counts, this one included."""
+    """Looks at the cases of these outcomes, in MLflow and not logged there yet, this one included."""
     mlflow = workspace.settings.mlflow
     return count_looks(
         mlflow.tracking_uri,
@@ -71,7 +79,13 @@ def look(workspace: Workspace, outcomes: Mapping[str, RungOutcomes]) -> int:
         case_set_digest(outcomes),
         responses_digest(outcomes),
         workspace.root,
+        noted_looks(workspace.looks),
     )
+
+
+def look_of(name: str, outcomes: Mapping[str, RungOutcomes]) -> Look:
+    """What a verdict on these outcomes looks at."""
+    return Look(task=name, case_set=case_set_digest(outcomes), responses=responses_digest(outcomes))
 
 
 def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:

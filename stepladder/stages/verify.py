@@ -107,7 +107,7 @@ def refuse_uncounted_looks(workspace: Workspace, verdict: Verdict, outcomes: dic
     counted = look(workspace, outcomes)
     if (verdict.case_set.looks or 0) < counted:
         raise StepladderError(
-            f"MLflow counts {counted} looks at these cases, and the verdict tells {verdict.case_set.looks}",
+            f"{counted} looks at these cases are counted, and the verdict tells {verdict.case_set.looks}",
             where=verdict.task,
             remedy="it was edited, or the cases were looked at since:"
             f" `dvc repro --force --single-item verdict@{verdict.task}` counts again",
