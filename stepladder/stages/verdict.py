@@ -41,10 +41,8 @@ def run(workspace: Workspace, name: str) -> None:
     note_look(workspace.looks, look_of(name, outcomes))
     verdict = weigh(workspace, name, look(workspace, outcomes), champion)
     save(workspace.verdict(name), verdict)
-    from rich.markup import escape
-
     signed = " It is signed." if sign(workspace.verdict(name)) else ""
-    say(f"verdict {name}: {verdict.decision}. {escape(verdict.sentence)}{signed}")
+    say(f"verdict {name}: {verdict.sentence}{signed}")
 
 
 def weigh(workspace: Workspace, name: str, looks: int | None, champion: Champion | None) -> Verdict:
