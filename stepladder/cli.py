@@ -171,9 +171,9 @@ def verify(
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return
-    signed = "signed, " if found.signed else ""
+    signed = "signed, and " if found.signed else ""
     typer.echo(
-        f"{path}: {signed}and what the {found.responses:,} stored responses give (digest {found.digest[:12]})"
+        f"{path}: {signed}what the {found.responses:,} stored responses give (digest {found.digest[:12]})"
     )
 
 
@@ -218,12 +218,14 @@ def _answer(name: str, known: bool | int | None) -> bool | int:
 
     if known is not None:
         return known
+    field = Situation.model_fields[name]
     flag = f"--{name.replace('_', '-')}"
     if not sys.stdin.isatty():
+        either = f"{flag} or --no-{flag[2:]}" if field.annotation is bool else flag
         raise StepladderError(
-            f"{flag} is not given, and there is no terminal to ask at", remedy=f"give {flag}"
+            f"{flag} is not given, and there is no terminal to ask at",
+            remedy=f"give {either} ({field.description})",
         )
-    field = Situation.model_fields[name]
     if field.annotation is bool:
         return typer.confirm(str(field.description))
     return int(typer.prompt(str(field.description), type=int))

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stepladder.errors import StepladderError
 from stepladder.ladder.compare import ReleaseComparison
 from stepladder.ladder.form import Verdict
 from stepladder.stages.workspace import Workspace, load
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 _MOST_CASES = 20  # of those that changed sides; --json prints all
@@ -70,18 +74,24 @@ def release(workspace: Workspace, name: str) -> None:
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     """A table per task on standard output, and the verdict in one sentence."""
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=False, width=_PIPED_WIDTH)
+    console = _results()
     for verdict in verdicts:
         console.print()
         console.print(_table(verdict))
-        console.print(f"[bold]{verdict.decision}[/bold]: {escape(verdict.sentence)}", soft_wrap=True)
+        console.print(escape(verdict.sentence), soft_wrap=True, style="bold")
         for warning in verdict.warnings:
             console.print(f"note: {escape(warning)}", soft_wrap=True, style="yellow")
+
+
+def _results() -> Console:
+    """Standard output, wide enough for tables where it is no terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    piped = not console.is_terminal and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=_PIPED_WIDTH) if piped else console
 
 
 def _table(verdict: Verdict) -> object:
@@ -90,7 +100,7 @@ def _table(verdict: Verdict) -> object:
     table = Table(
         title=f"{verdict.task}: bar {verdict.bar:.2f}, margin {verdict.margin:.2f}", title_justify="left"
     )
-    for heading in ("rung", "variant", "n", "score", "interval", "$ / 1000", "p95 ms", "eligible"):
+    for heading in ("rung", "variant", "n", "score", "interval", "$ / 1,000", "p95 ms", "eligible"):
         table.add_column(heading, justify="left" if heading in ("rung", "variant", "eligible") else "right")
     for name, rung in verdict.rungs.items():
         chosen = name == verdict.chosen
@@ -101,7 +111,7 @@ def _table(verdict: Verdict) -> object:
             f"{rung.score:.3f}",
             f"{rung.interval[0]:.3f} to {rung.interval[1]:.3f}" if rung.interval else "-",
             f"{rung.cost_per_1000:.4f}",
-            f"{rung.latency_p95_ms:.0f}",
+            f"{rung.latency_p95_ms:,.0f}",
             "yes" if rung.eligible else "undecided" if rung.undecided else "no",
             style="bold" if chosen else None,
         )
@@ -112,15 +122,16 @@ def _table(verdict: Verdict) -> object:
 
 def print_comparison(found: ReleaseComparison) -> None:
     """The paired difference, and a table of the cases that changed sides."""
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = _results()
     interval = found.comparison.interval
     between = f" ({interval.low:+.3f} to {interval.high:+.3f})" if interval.low is not None else ""
     console.print(
-        f"{found.after} scores {found.score_after:.3f}, {found.before} {found.score_before:.3f}, on the"
-        f" {found.cases:,} cases that both were asked: {found.comparison.difference:+.3f}{between},"
+        f"{escape(found.after)} scores {found.score_after:.3f}, {escape(found.before)}"
+        f" {found.score_before:.3f}, on the {found.cases:,} cases that both were asked:"
+        f" {found.comparison.difference:+.3f}{between},"
         f" p = {found.comparison.p:.2g}",
         soft_wrap=True,
     )
@@ -133,7 +144,11 @@ def print_comparison(found: ReleaseComparison) -> None:
                 table.add_column(column, overflow="ellipsis", no_wrap=True)
             for case in cases[:_MOST_CASES]:
                 table.add_row(
-                    case.id, case.slice, f"{case.before:.2f}", f"{case.after:.2f}", case.input.splitlines()[0]
+                    escape(case.id),
+                    escape(case.slice),
+                    f"{case.before:.2f}",
+                    f"{case.after:.2f}",
+                    escape(next(iter(case.input.splitlines()), "")),
                 )
             console.print(table)
 

@@ -23,8 +23,8 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    """One line for the person who waits."""
-    console().print(text, soft_wrap=True)
+    """One line for the person who waits, as it is: ids and inputs may hold square brackets."""
+    console().print(text, soft_wrap=True, markup=False)
 
 
 @contextmanager

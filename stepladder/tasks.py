@@ -22,7 +22,7 @@ from stepladder.errors import StepladderError
 from stepladder.files import digest_file, digest_folder, digest_value, read_jsonl, read_text
 
 Rung = Literal["prompt", "rag", "lora", "lora+rag"]
-ScorerName = Literal["short-answer", "issue-f1", "exact"]
+ScorerName = Literal["short-answer", "issue-f1", "exact", "judge"]
 
 ROLES_ALTERNATE = (
     "messages must alternate user, assistant and end with the assistant, after at most one system message"
@@ -54,6 +54,23 @@ class Bars(Strict):
     )
 
 
+class Judge(Strict):
+    """A model that says whether an answer is right, and the labels by people that it must agree with.
+
+    ``url``: of an OpenAI-compatible server (``.../v1``); None is OpenAI's own. ``labels``: a file of the
+    task's folder. ``least_kappa``: what the lower end of the interval of Cohen's kappa must reach.
+    """
+
+    model: str = Field(min_length=1)
+    url: str | None = None
+    labels: str = "labels.jsonl"
+    least_kappa: float = Field(default=0.6, gt=0, lt=1)
+    instructions: str = (
+        "The question is in {{ inputs }}, a right answer to it in {{ expectations }}. Does {{ outputs }} say"
+        " the same as the right answer? Words and length may differ, facts may not: say true or false."
+    )
+
+
 class TaskSpec(Strict):
     """``task.yaml``."""
 
@@ -67,7 +84,16 @@ class TaskSpec(Strict):
         default="{{ input }}", description="Jinja2; the filter `numbered` adds line numbers"
     )
     output_schema: dict[str, Any] | None = None
+    judge: Judge | None = Field(default=None, description="of the scorer judge")
     abstention: str | None = Field(default=None, description="what to say when the documents hold no answer")
+
+    @model_validator(mode="after")
+    def _judge_and_scorer_agree(self) -> TaskSpec:
+        if (self.scorer == "judge") != (self.judge is not None):
+            raise ValueError("the scorer judge needs a section judge, and the others take none")
+        if self.judge and self.bars.abstention is not None:
+            raise ValueError("bars.abstention is for scorers that go by rules: a judge errs there unseen")
+        return self
 
 
 class Case(Strict):
@@ -121,6 +147,11 @@ class Example(Strict):
     def history(self) -> list[Message]:
         """The turns before the last question; a system message is the prompt's business."""
         return [message for message in self.messages[:-2] if message.role != "system"]
+
+    @property
+    def asked(self) -> str:
+        """All that comes before the answer."""
+        return "\n".join(message.content for message in self.messages[:-1])
 
     @property
     def output(self) -> str:

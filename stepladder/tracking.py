@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stepladder.evaluation.looks import Look
 from stepladder.evaluation.summary import RungSummary
 from stepladder.ladder.form import Verdict
 from stepladder.tuning.forgetting import Forgetting
@@ -65,6 +66,15 @@ def log_climb(
         # Last, so that a run that was cut short is not taken for a whole one.
         mlflow.set_tag(_CLIMB_TAG, verdict_digest)
         return str(climb.info.run_id)
+
+
+def log_look(look: Look) -> None:
+    """Log a look at the cases that no climb logged."""
+    import mlflow
+
+    with mlflow.start_run(run_name=f"look {look.task}"):
+        mlflow.set_tag("task", look.task)
+        mlflow.log_params({"digest.case_set": look.case_set, "digest.responses": look.responses})
 
 
 def _log_rung(rung: RungLog, verdict: Verdict) -> None:

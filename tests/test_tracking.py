@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stepladder.evaluation.looks import Look, count_looks
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.verdict import decide
-from stepladder.tracking import RungLog, TrainingLog, climb_metrics, log_climb, rung_metrics
+from stepladder.tracking import RungLog, TrainingLog, climb_metrics, log_climb, log_look, rung_metrics
 from stepladder.tuning.forgetting import Forgetting
 from stepladder.tuning.train import TrainingResult
 from tests.ladder.conftest import SCORES, make_evidence, make_outcomes
@@ -89,3 +90,10 @@ def test_a_climb_is_logged_once_with_its_files(mlflow_store: Path, tmp_path: Pat
     )
     assert {child.data.params["rung"] for child in children} == {"rag", "lora+rag"}
     assert all("slice.choices.low" in child.data.metrics for child in children)
+
+
+def test_a_look_that_no_climb_logged_is_counted_once_it_is(mlflow_store: Path, tmp_path: Path) -> None:
+    uri = f"sqlite:///{mlflow_store}/mlflow.db"
+    log_look(Look(task="t", case_set="these cases", responses="earlier"))
+    assert count_looks(uri, "tests", "these cases", "now", tmp_path) == 2
+    assert count_looks(uri, "tests", "these cases", "earlier", tmp_path) == 1

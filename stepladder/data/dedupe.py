@@ -41,16 +41,11 @@ def drop_duplicates(examples: list[Example], threshold: float) -> tuple[list[Exa
     return kept, sorted(exact + near, key=lambda item: position[item.id])
 
 
-def _asked(example: Example) -> str:
-    """All that comes before the answer."""
-    return "\n".join(message.content for message in example.messages[:-1])
-
-
 def _drop_exact(examples: list[Example]) -> tuple[list[Example], list[Dropped]]:
     first: dict[str, Example] = {}
     dropped = []
     for example in examples:
-        earlier = first.setdefault(normal_form(_asked(example)), example)
+        earlier = first.setdefault(normal_form(example.asked), example)
         if earlier is not example:
             dropped.append(_dropped(example, earlier, "exact", 1.0))
     return list(first.values()), dropped
@@ -60,7 +55,7 @@ def _drop_near(examples: list[Example], threshold: float) -> tuple[list[Example]
     answers = [normal_form(example.output) for example in examples]
     gone: dict[int, Dropped] = {}
     # Pairs come in order of (i, j): whether i itself was dropped is known before i is used to drop others.
-    for i, j, similarity in near_duplicates([_asked(example) for example in examples], None, threshold):
+    for i, j, similarity in near_duplicates([example.asked for example in examples], None, threshold):
         if i not in gone and j not in gone and answers[i] == answers[j]:
             gone[j] = _dropped(examples[j], examples[i], "near", similarity)
     kept = [example for number, example in enumerate(examples) if number not in gone]

@@ -55,6 +55,12 @@ def shingles(text: str) -> frozenset[_Shingle]:
     return frozenset(padded[start : start + WORDS_PER_SHINGLE] for start in range(starts))
 
 
+def jaccard(a: frozenset[_Shingle], b: frozenset[_Shingle]) -> float:
+    """Share of the shingles of either text that both have, in [0, 1]."""
+    shared = len(a & b)
+    return shared / (len(a) + len(b) - shared)
+
+
 def near_duplicates(texts_a: Sequence[str], texts_b: Sequence[str] | None, threshold: float) -> list[Pair]:
     """All pairs of texts whose similarity is at least ``threshold``, in order of (i, j).
 
@@ -75,7 +81,7 @@ def near_duplicates(texts_a: Sequence[str], texts_b: Sequence[str] | None, thres
         for j in sorted(candidates):
             if texts_b is None and j <= i:
                 continue
-            similarity = _jaccard(a, sets_b[j])
+            similarity = jaccard(a, sets_b[j])
             if similarity >= threshold:
                 pairs.append(Pair(i, j, similarity))
     return pairs
@@ -95,8 +101,3 @@ def _prefix(item: frozenset[_Shingle], frequency: Counter[_Shingle], threshold: 
     """The rarest shingles, of which one is shared by every set that is similar enough."""
     ordered = sorted(item, key=lambda shingle: (frequency[shingle], shingle))
     return ordered[: len(item) - math.ceil(threshold * len(item) - 1e-9) + 1]
-
-
-def _jaccard(a: frozenset[_Shingle], b: frozenset[_Shingle]) -> float:
-    shared = len(a & b)
-    return shared / (len(a) + len(b) - shared)

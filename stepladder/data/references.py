@@ -51,7 +51,7 @@ def reference_fault(spec: TaskSpec, reference: Any, *, answerable: bool) -> str 
     """Why the task's scorer can read no right answer out of a reference, or None where it can."""
     if spec.scorer == "issue-f1":
         return _review_fault(reference)
-    if spec.scorer == "exact":
+    if spec.scorer in ("exact", "judge"):
         return None if reference is not None and normalise(str(reference)) else _EMPTY
     if not answerable:
         return None if spec.abstention else "is unanswerable, but task.yaml has no abstention"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from stepladder.evaluation.records import Outcome, RungOutcomes
+from stepladder.cache import Cache
+from stepladder.evaluation.records import JudgeRecord, Outcome, RungOutcomes
 from stepladder.evaluation.respond import Progress, Responder
-from stepladder.evaluation.score import score_response
+from stepladder.evaluation.score import Score, score_response
 from stepladder.knowledge.chunk import Chunk
 from stepladder.prompting.compose import Plan, compose
 from stepladder.tasks import Case, Example, Task
@@ -40,12 +41,14 @@ def evaluate(
     ]
     names = [f"{task.name} {plan.rung} ({plan.variant}), case {case.id}" for case in cases]
     responses = responder.respond([request for request, _ in composed], progress, names)
+    texts = [response.text for response in responses]
+    judge, scores = score_responses(task, cases, texts, responder.cache)
     outcomes = []
-    for case, (_, sources), response in zip(cases, composed, responses, strict=True):
+    for case, (_, sources), response, score in zip(cases, composed, responses, scores, strict=True):
         outcomes.append(
             Outcome(
                 **case.model_dump(include={"id", "input", "reference", "answerable", "slice", "cluster"}),
-                **score_response(task.spec, case, response.text).model_dump(),
+                **score.model_dump(),
                 retrieved=[chunk.id for chunk in sources],
                 response=response,
             )
@@ -57,7 +60,29 @@ def evaluate(
         model_digest=responder.model_digest,
         adapter_digest=responder.adapter_digest,
         outcomes=outcomes,
+        judge=judge,
     )
+
+
+def score_responses(
+    task: Task, cases: Sequence[Case], texts: Sequence[str], cache: Cache
+) -> tuple[JudgeRecord | None, list[Score]]:
+    """A score for each answer, and the judge that gave it where it is not a rule that does.
+
+    Raises:
+        StepladderError: the task's judge is not admitted, or does not answer.
+    """
+    if task.spec.scorer != "judge":
+        return None, [score_response(task.spec, case, text) for case, text in zip(cases, texts, strict=True)]
+    from stepladder.evaluation.judge import Judged, admit, ask_judge, judge_of
+
+    record = admit(task.spec, task.folder, cache)
+    rows = [
+        Judged(input=case.input, reference=case.reference, response=text)
+        for case, text in zip(cases, texts, strict=True)
+    ]
+    called = ask_judge(judge_of(task.spec), rows, cache)
+    return record, [Score(score=float(right), exact=right) for right in called]
 
 
 def as_cases(examples: Sequence[Example], scorer: str) -> list[Case]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from stepladder.evaluation.bootstrap import Bootstrapped, bootstrap_score
+from stepladder.evaluation.judged import Corrected
 from stepladder.evaluation.proportions import Interval, Proportion, proportion
 from stepladder.evaluation.resampling import (
     DEFAULT,
@@ -57,12 +58,15 @@ def score_of(
 ) -> Score:
     """A score with its error: a proportion where every value is 0 or 1, else a cluster bootstrap.
 
+    A judge's scores of 0 and 1 are corrected for its errors (``how.errors``).
+
     Raises:
         StepladderError: no cases, or lengths or values that cannot be.
     """
     array = checked(values, clusters, statistic)
     if statistic == "mean" and is_binary(array):
-        return proportion(array, clusters)
+        share = proportion(array, clusters)
+        return Corrected(share, how.errors) if how.errors else share
     return _bootstrapped(array, clusters, statistic, how)
 
 

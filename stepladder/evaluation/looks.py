@@ -2,19 +2,21 @@
 
 A look is a verdict on these cases with responses not seen before. Climbs are logged in MLflow with the
 digests of both (``digest.case_set`` and ``digest.responses``), so that looks are counted wherever the
-climbs were run that share the tracking server.
+climbs were run that share the tracking server. A verdict that no climb logged (a bare ``dvc repro``) is noted
+in a file beside the caches, counted from there, and logged by the next climb.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.failures import first_line, without_password
-from stepladder.files import digest_value
+from stepladder.files import digest_value, read_json, write_json
+from stepladder.tasks import Strict
 
 _MOST_RUNS = 10_000
 
@@ -42,7 +44,41 @@ def responses_digest(outcomes: Mapping[str, RungOutcomes]) -> str:
     return digest_value(rungs)
 
 
-def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: str, root: Path) -> int:
+class Look(Strict):
+    """A verdict's look at a set of cases: the task, and the digests of the cases and of the responses."""
+
+    task: str
+    case_set: str
+    responses: str
+
+
+def note_look(folder: Path, look: Look) -> None:
+    """Remember a look until it is logged; the same one twice is one."""
+    write_json(_note(folder, look), look.model_dump())
+
+
+def noted_looks(folder: Path) -> list[Look]:
+    """The looks that no climb has logged yet."""
+    return [Look.model_validate(read_json(path)) for path in sorted(folder.glob("*.json"))]
+
+
+def forget_look(folder: Path, look: Look) -> None:
+    """Once it is logged."""
+    _note(folder, look).unlink(missing_ok=True)
+
+
+def _note(folder: Path, look: Look) -> Path:
+    return folder / f"{digest_value([look.case_set, look.responses])[:32]}.json"
+
+
+def count_looks(
+    tracking_uri: str,
+    experiment: str,
+    case_set: str,
+    responses: str,
+    root: Path,
+    noted: Sequence[Look] = (),
+) -> int:
     """Looks at a case set, the present one included; asked again for the same responses it is the same.
 
     Args:
@@ -51,12 +87,14 @@ def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: st
         case_set: digest of the cases.
         responses: digest of the present responses.
         root: the project's folder, which a relative SQLite path starts from.
+        noted: looks that are not logged there yet.
 
     Raises:
         StepladderError: the tracking server does not answer.
     """
+    local = {look.responses for look in noted if look.case_set == case_set} | {responses}
     if store_is_missing(tracking_uri, root):
-        return 1
+        return len(local)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # As it comes it tries for minutes before it says that a server is down.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -67,7 +105,7 @@ def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: st
         client = MlflowClient(_absolute(tracking_uri, root))
         found = client.get_experiment_by_name(experiment)
         if found is None:
-            return 1
+            return len(local)
         runs = client.search_runs(
             [found.experiment_id], f"params.`digest.case_set` = '{case_set}'", max_results=_MOST_RUNS
         )
@@ -78,7 +116,7 @@ def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: st
             where=without_password(tracking_uri),
             remedy="start the tracking server, or set mlflow.tracking_uri (MLFLOW_TRACKING_URI) to one",
         ) from error
-    return len({run.data.params.get("digest.responses", "") for run in runs} | {responses})
+    return len({run.data.params.get("digest.responses", "") for run in runs} | local)
 
 
 def store_is_missing(tracking_uri: str, root: Path) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from stepladder.evaluation.bootstrap import bootstrap_difference
+from stepladder.evaluation.judged import CorrectedDifference
 from stepladder.evaluation.proportions import Interval
 from stepladder.evaluation.resampling import (
     DEFAULT,
@@ -48,6 +49,10 @@ class Comparison(Strict):
 
 class Difference(Protocol):
     """The error of a difference. Each p-value is one-sided, against the limit that the name tells."""
+
+    @property
+    def sd(self) -> float:
+        """Standard error times the root of the number of cases: clustering included."""
 
     def p_at_most(self, limit: float) -> float:
         """Against "the true difference is at most ``limit``"."""
@@ -123,15 +128,20 @@ def pair_of(
         return pair_of(b, a, clusters, statistic, how).mirrored()
     difference = value_a - value_b
     binary = statistic == "mean" and is_binary(left) and is_binary(right)
-    error = (
-        discordance_of(left, right, clusters) if binary else bootstrap_difference(*sums, len(left), 0.0, how)
-    )
+    error: Difference
+    if binary:
+        counted = discordance_of(left, right, clusters)
+        error = CorrectedDifference(counted, how.errors) if how.errors else counted
+    else:
+        error = bootstrap_difference(*sums, len(left), 0.0, how)
     if binary and len(sums[0]) == len(left):
         p_better, p_worse = mcnemar(left, right)
         test = "exact McNemar"
     else:
         p_better, p_worse, test = _swap(difference, *sums, how)
     differ = left != right if left.ndim == 1 else (left != right).any(axis=1)
+    if isinstance(error, CorrectedDifference):
+        difference = error.estimate
     return Pair(difference, error, p_better, p_worse, test, error.sd, float(np.mean(differ)))
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
+from stepladder.evaluation.proportions import Interval
+from stepladder.evaluation.resampling import JudgeErrors
 from stepladder.tasks import Rung, Strict
 
 
@@ -51,6 +53,16 @@ class Outcome(Strict):
     response: Response
 
 
+class JudgeRecord(Strict):
+    """The judge that gave the scores, and how it was admitted: agreement with ``labels`` labels by people."""
+
+    model: str
+    digest: str
+    labels: int
+    kappa: Interval
+    errors: JudgeErrors
+
+
 class RungOutcomes(Strict):
     """All outcomes of one rung (or probe) on one set of cases, in case order."""
 
@@ -60,3 +72,4 @@ class RungOutcomes(Strict):
     model_digest: str
     adapter_digest: str | None
     outcomes: list[Outcome]
+    judge: JudgeRecord | None = None

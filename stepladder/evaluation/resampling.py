@@ -33,12 +33,28 @@ _AT_ONCE = 400_000  # draws in one part: what is counted and multiplied at once 
 _KEPT = 120_000_000  # bytes of draws that are kept for the next rung
 
 
+class JudgeErrors(Strict):
+    """How often a judge agrees with people, of answers that they call right and of those they call wrong.
+
+    ``right`` and ``wrong`` are effective numbers of labels: clustered ones count for less.
+    """
+
+    sensitivity: float = Field(ge=0, le=1)
+    right: float = Field(gt=0)
+    specificity: float = Field(ge=0, le=1)
+    wrong: float = Field(gt=0)
+
+
 class Resampling(Strict):
-    """How many bootstrap resamples (or permutations), at which confidence, from which seed."""
+    """How many bootstrap resamples (or permutations), at which confidence, from which seed.
+
+    ``errors``: of the judge that gave the scores, for which they are corrected; None: they are what they say.
+    """
 
     resamples: int = Field(default=10_000, ge=100)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     seed: int = 0
+    errors: JudgeErrors | None = None
 
 
 DEFAULT = Resampling()

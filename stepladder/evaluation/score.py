@@ -23,7 +23,7 @@ class Score(Strict):
 
 
 def score_response(spec: TaskSpec, case: Case, text: str) -> Score:
-    """Score one response with the task's scorer."""
+    """Score one response by the rules of the task's scorer; a judge goes by none (``evaluation.judge``)."""
     if spec.scorer == "issue-f1":
         return _score_issues(case.reference, text)
     if spec.scorer == "exact":

@@ -70,7 +70,7 @@ def summarise(rung: RungOutcomes, evaluation: Evaluation, seed: int = 0) -> Rung
     outcomes = ordered(rung)
     statistic = statistic_of(outcomes)
     clusters = [o.cluster for o in outcomes]
-    how = resampling(evaluation, seed)
+    how = resampling(evaluation, seed, rung)
     score = score_of(values_of(outcomes, statistic), clusters, statistic, how)
     unanswerable = [o.score for o in outcomes if not o.answerable]
     p50, p95 = np.percentile([o.response.latency_ms for o in outcomes], [50, 95])
@@ -109,7 +109,7 @@ def compare(a: RungOutcomes, b: RungOutcomes, evaluation: Evaluation, seed: int 
             where=a.task,
             remedy="evaluate both on the same cases: dvc repro",
         )
-    return compare_outcomes(left, right, resampling(evaluation, seed)).comparison(evaluation.confidence)
+    return compare_outcomes(left, right, resampling(evaluation, seed, a)).comparison(evaluation.confidence)
 
 
 def compare_outcomes(left: Sequence[Outcome], right: Sequence[Outcome], how: Resampling) -> Pair:
@@ -154,9 +154,14 @@ def values_of(outcomes: Sequence[Outcome], statistic: Statistic) -> NDArray[np.f
     return np.array([(c.tp, c.fp, c.fn) for c in counts], dtype=np.float64)
 
 
-def resampling(evaluation: Evaluation, seed: int) -> Resampling:
-    """How the settings resample."""
-    return Resampling(resamples=evaluation.resamples, confidence=evaluation.confidence, seed=seed)
+def resampling(evaluation: Evaluation, seed: int, rung: RungOutcomes | None = None) -> Resampling:
+    """How the settings resample, and correct for the errors of the judge that scored ``rung``, if one did."""
+    return Resampling(
+        resamples=evaluation.resamples,
+        confidence=evaluation.confidence,
+        seed=seed,
+        errors=rung.judge.errors if rung and rung.judge else None,
+    )
 
 
 def _slices(outcomes: Sequence[Outcome], statistic: Statistic, how: Resampling) -> dict[str, SliceSummary]:

@@ -37,11 +37,11 @@ class Discordance:
 
     def p_at_most(self, limit: float) -> float:
         """p-value against "the true difference is at most ``limit``"."""
-        return self._tail(-self.statistic(limit))
+        return self.tail(-self.statistic(limit))
 
     def p_at_least(self, limit: float) -> float:
         """p-value against "the true difference is at least ``limit``"."""
-        return self._tail(self.statistic(limit))
+        return self.tail(self.statistic(limit))
 
     def interval(self, confidence: float) -> Interval:
         """Two-sided: the differences that the score test does not reject."""
@@ -71,18 +71,19 @@ class Discordance:
 
     def statistic(self, limit: float) -> float:
         """Tango's statistic, standard normal where the true difference is ``limit``; falls as it rises."""
+        return standardised(*self.at(limit))
+
+    def at(self, limit: float) -> tuple[float, float]:
+        """The excess of the counts over a difference of ``limit``, and its variance there."""
         b, c, n = self.only_first, self.only_second, self.cases
         linear = -b - c + (2 * n - b + c) * limit
         constant = -c * limit * (1 - limit)
         # The likeliest share of the second kind of case if the difference were the limit.
         share = (math.sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)
-        variance = n * (2 * share + limit * (1 - limit))
-        excess = b - c - n * limit
-        if variance > 1e-15:
-            return excess / math.sqrt(variance)
-        return math.copysign(math.inf, excess) if abs(excess) > 1e-12 else 0.0
+        return b - c - n * limit, n * (2 * share + limit * (1 - limit))
 
-    def _tail(self, statistic: float) -> float:
+    def tail(self, statistic: float) -> float:
+        """The chance of a statistic as low, by its degrees of freedom."""
         from scipy import special
 
         if self.degrees == 0:
@@ -90,6 +91,13 @@ class Discordance:
         if math.isinf(self.degrees):
             return float(special.ndtr(statistic))
         return float(special.stdtr(self.degrees, statistic))
+
+
+def standardised(excess: float, variance: float) -> float:
+    """An excess over its standard error, also where there is none."""
+    if variance > 1e-15:
+        return excess / math.sqrt(variance)
+    return math.copysign(math.inf, excess) if abs(excess) > 1e-12 else 0.0
 
 
 def discordance_of(a: Floats, b: Floats, clusters: Sequence[str]) -> Discordance:

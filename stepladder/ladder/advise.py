@@ -73,7 +73,7 @@ def advise(situation: Situation, task: str, min_examples: int, engine_per_hour: 
         expectation=published.expectation,
         source=published.source,
         cost_per_month=_cost(situation.monthly_requests, engine_per_hour),
-        measure=_measure(situation, task),
+        measure=_measure(situation, task, step),
     )
 
 
@@ -119,7 +119,7 @@ def _cost(monthly_requests: int, engine_per_hour: float) -> str:
     )
 
 
-def _measure(situation: Situation, task: str) -> list[str]:
+def _measure(situation: Situation, task: str, step: Step) -> list[str]:
     """Commands, in order, that would replace this advice by a measurement."""
     steps = []
     if situation.cases < _CASES_TO_BEGIN:
@@ -127,6 +127,8 @@ def _measure(situation: Situation, task: str) -> list[str]:
             f"write cases into tasks/{task}/cases.jsonl: you have {situation.cases:,}, and fewer than"
             f" {_CASES_TO_BEGIN} leave intervals of 10 points and more either way"
         )
+    if step == "smaller-model":
+        steps.append("set models.base in params.yaml to a smaller model")
     return [*steps, f"stepladder plan {task}", "stepladder climb"]
 
 

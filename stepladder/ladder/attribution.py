@@ -53,7 +53,8 @@ class Failures(Strict):
         gaps, shares: of the failing cases by cause; the shares with intervals.
         labels: one for each failing case.
         probes: what each probe mended.
-        suspects: cases whose reference a person should look at.
+        suspects: cases whose reference a person should look at; the cause is ``reference`` only where
+            several rungs dispute it.
         adapter_known: whether ``behaviour`` and ``capability`` are told apart by an adapter's answers, not by
             what was expected of one.
     """
@@ -114,7 +115,6 @@ def attribute(tried: Tried) -> Failures:
         if cause is not None
     ]
     shares = {cause: _share(labels, cause, tried.how) for cause in CAUSES} if labels else {}
-    listed = {label.id for label in labels if label.cause == "reference"}
     return Failures(
         cases=len(facts),
         failing=len(labels),
@@ -124,7 +124,7 @@ def attribute(tried: Tried) -> Failures:
         probes={
             name: _probe_result(tried.probes[name], tried.how) for name in PROBES if name in tried.probes
         },
-        suspects=[one for one in _suspects(tried) if one.id in listed],
+        suspects=_suspects(tried),
         adapter_known=bool(tried.adapters),
     )
 
@@ -139,7 +139,7 @@ def facts_of(tried: Tried, possible: frozenset[Probe] = frozenset(FORM_PROBES)) 
     prompt, rag = _by_id(tried.cheap["prompt"]), _by_id(tried.cheap.get("rag"))
     probes = {name: _by_id(outcomes) for name, outcomes in tried.probes.items()}
     adapters = [_by_id(outcomes) for outcomes in tried.adapters.values()]
-    suspicious = {one.id for one in _suspects(tried)}
+    disputed = {one.id for one in _suspects(tried) if one.disputed}
     sayings = Sayings(tried.spec, tried.without_adapter)
     return [
         Facts(
@@ -149,7 +149,7 @@ def facts_of(tried: Tried, possible: frozenset[Probe] = frozenset(FORM_PROBES)) 
             probes={name: rows[case.id] for name, rows in probes.items() if case.id in rows},
             possible=possible,
             adapters=tuple(rows[case.id] for rows in adapters if case.id in rows),
-            suspect=case.id in suspicious,
+            disputed=case.id in disputed,
             stubborn=stubborn(case, sayings),
             adapter_expected=tried.adapter_expected,
         )

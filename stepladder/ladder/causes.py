@@ -14,7 +14,7 @@ A probe is the rung again with one thing changed. Each is asked only while the c
    "Entity-based knowledge conflicts in question answering").
 6. Nothing mends it: **behaviour** where an adapter does or is expected to, else **capability**.
 
-**reference** comes before all of them: those that could know agree with each other, and not with the
+**reference** comes before all of them: two different rungs agree with each other, and not with the
 reference (``stepladder.ladder.suspects``).
 """
 
@@ -48,7 +48,7 @@ MEANING: Mapping[Cause, str] = MappingProxyType(
         "format": "the content is right and the form wrong: constrained decoding or examples in the prompt",
         "behaviour": "neither documents nor another form of asking helps, an adapter does or may",
         "capability": "nothing tried mends it: more training data, a larger base model, or another approach",
-        "reference": "the rungs agree with each other and not with the reference: a person should look at it",
+        "reference": "several rungs agree with each other and not with the reference: a person should look",
     }
 )
 
@@ -69,7 +69,7 @@ class Facts:
         probes: what the probes did that were asked.
         possible: the form probes that the rung's variant leaves open.
         adapters: what the adapter's rungs did; empty before there is one.
-        suspect: the reference is suspect.
+        disputed: several rungs agree with each other and not with the reference.
         stubborn: with the evidence it says what it says without, and that is no stock answer.
         adapter_expected: whether an adapter is expected to help (no pilot: it is).
     """
@@ -80,7 +80,7 @@ class Facts:
     probes: Mapping[Probe, Outcome] = field(default_factory=dict)
     possible: frozenset[Probe] = frozenset(FORM_PROBES)
     adapters: tuple[Outcome, ...] = ()
-    suspect: bool = False
+    disputed: bool = False
     stubborn: bool = False
     adapter_expected: bool = True
 
@@ -139,7 +139,7 @@ def _rules(facts: Facts) -> list[tuple[Cause, bool]]:
     documents = facts.rag is not None
     adapted = any(passes(outcome) for outcome in facts.adapters)
     return [
-        ("reference", facts.suspect and not adapted),
+        ("reference", facts.disputed),
         ("knowledge", facts.rag is not None and passes(facts.rag)),
         ("grounding", documents and not facts.case.answerable),
         ("grounding", _mended(facts, "gold-evidence") and facts.given),

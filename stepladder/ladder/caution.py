@@ -28,6 +28,20 @@ def champion_warnings(evidence: Evidence, cases: int) -> list[str]:
     return [f"the champion was asked {shared:,} of the {cases:,} cases: it is weighed on these only"]
 
 
+def judge_warnings(evidence: Evidence) -> list[str]:
+    """Who scored, where that was no rule."""
+    judge = next(iter(evidence.outcomes.values())).judge
+    if judge is None:
+        return []
+    kappa = judge.kappa
+    return [
+        f"a judge, {judge.model}, scored the answers: it agrees with people on {judge.labels:,} labels by a"
+        f" kappa of {kappa.estimate:.2f} ({kappa.low or 0:.2f} to {kappa.high or 0:.2f}), finds"
+        f" {judge.errors.sensitivity:.0%} of the right ones and {judge.errors.specificity:.0%} of the wrong"
+        " ones; scores are corrected for that, as if it erred alike on every rung"
+    ]
+
+
 def _worn(verdict: Verdict) -> list[str]:
     seen = verdict.case_set
     if seen.looks is None:

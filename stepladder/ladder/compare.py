@@ -45,9 +45,15 @@ def compare_releases(
     A case counts as the same where its id, input and reference are.
 
     Raises:
-        StepladderError: they share no case.
+        StepladderError: they share no case, or different judges scored them.
     """
     (name_before, one), (name_after, other) = before, after
+    if one.judge != other.judge:
+        raise StepladderError(
+            f"different judges gave the scores of {name_before} and {name_after}",
+            where=one.task,
+            remedy="run `stepladder climb` to score the present release by the present judge",
+        )
     left, right = _by_identity(one), _by_identity(other)
     shared = sorted(left.keys() & right.keys())
     if not shared:

@@ -9,7 +9,7 @@ the cost cap (a price) have no cases to bound them with: they are held as measur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stepladder.evaluation.intervals import Score, score_of
 from stepladder.evaluation.power import cases_for_share
@@ -111,6 +111,14 @@ class Asked:
 
     bounded: tuple[Bounded, ...]
     measured: tuple[Measured, ...]
+
+    def held_to(self, bar: float, cost_per_1000: float) -> Asked:
+        """The same with another bar on the score, at another cost (US dollars): nothing is computed anew."""
+        score, *others = self.bounded
+        measured = [
+            replace(one, estimate=cost_per_1000) if one.name == "cost" else one for one in self.measured
+        ]
+        return Asked((replace(score, limit=bar), *others), tuple(measured))
 
     @property
     def score(self) -> Score:

@@ -16,6 +16,7 @@ _TIMED = {
     "break_even",
     "training",
     "flips",
+    "burdens",
     "champion_release",
     "sizes",
     "level",

@@ -58,7 +58,7 @@ class Evidence:
     @property
     def how(self) -> Resampling:
         """How to resample."""
-        return resampling(self.evaluation, self.seed)
+        return resampling(self.evaluation, self.seed, next(iter(self.outcomes.values()), None))
 
 
 def check(evidence: Evidence) -> None:
@@ -70,6 +70,12 @@ def check(evidence: Evidence) -> None:
     if not evidence.outcomes:
         raise StepladderError(
             "no rung was evaluated", where=evidence.task, remedy="run the evaluate stage: dvc repro"
+        )
+    if len({repr(one.judge) for one in evidence.outcomes.values()}) > 1:
+        raise StepladderError(
+            "the rungs were not scored by the same judge, or by one with the same labels",
+            where=evidence.task,
+            remedy=f"dvc repro --force --single-item evaluate-tuned@{evidence.task}, then dvc repro",
         )
     for rung in evidence.outcomes:
         for name, held in (("summary", evidence.summaries), ("cost", evidence.costs)):

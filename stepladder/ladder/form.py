@@ -110,6 +110,16 @@ class Rule(Strict):
     monthly_requests: int
 
 
+class Burden(Strict):
+    """A rung that is good enough and above its limit: on p95 latency (ms) or cost (US dollars per 1,000)."""
+
+    rung: str
+    guardrail: Literal["latency", "cost"]
+    measured: float
+    limit: float
+    shown: bool = Field(description="false: measured above the limit, and not shown to be")
+
+
 class Flip(Strict):
     """With about ``at`` instead of ``present`` the decision would be another; the price is a multiple."""
 
@@ -144,6 +154,9 @@ class Verdict(Strict):
     cases_needed: int | None = Field(description="cases that would settle an inconclusive verdict")
     gaps: dict[str, float] = Field(description="share of failing cases per cause")
     advice: list[str] = Field(description="what would help most, from the gaps")
+    burdens: list[Burden] = Field(
+        default=[], description="rungs of the quality asked for that are too slow or too dear"
+    )
     forgetting: float | None = Field(description="relative rise in perplexity on general text")
     retrieval: dict[str, Interval]
     skipped: dict[str, str] = Field(description="rungs not run, with the reason")

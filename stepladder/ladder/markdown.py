@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stepladder.ladder.form import Decision, PairVerdict, RungVerdict, Verdict
-from stepladder.ladder.wording import money
+from stepladder.ladder.wording import money, what_helps
 
 EXIT_CODES: dict[Decision, int] = {"promote": 0, "keep": 3, "inconclusive": 4, "none": 5}
 
@@ -26,8 +26,8 @@ def summary(verdict: Verdict) -> str:
         lines += ["", *(f"- {_pair(pair)}" for pair in verdict.comparisons)]
     if verdict.warnings:
         lines += ["", "Before you trust it:", "", *(f"- {_escaped(line)}" for line in verdict.warnings)]
-    if verdict.advice:
-        lines += ["", "What would help:", "", *(f"- {_escaped(line)}" for line in verdict.advice)]
+    if helps := what_helps(verdict):
+        lines += ["", "What would help:", "", *(f"- {_escaped(line)}" for line in helps)]
     return "\n".join(lines) + "\n"
 
 

@@ -84,6 +84,7 @@ def render_report(
         cases=failing_cases(outcomes, rungs),
         failing=_count_failing(outcomes, rungs),
         branches=branches(verdict),
+        helps=wording.what_helps(verdict),
         failures=failures,
         missed=_missed(failures) if failures else [],
         quality=plots.quality_against_cost(verdict),

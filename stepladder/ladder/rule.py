@@ -90,7 +90,9 @@ def _stops(ladder: Ladder, rung: str, out: frozenset[str], level: float) -> bool
 
 
 def _leaves(ladder: Ladder, rung: str, out: frozenset[str], level: float) -> bool:
-    fails = len(ladder.fails[rung]) * min(ladder.fails[rung])
     others = rivals(ladder, rung, out)
-    bettered = [max(ladder.better[dearer, rung], ladder.holds[dearer]) for dearer in others]
-    return (1 + len(others)) * min([fails, *bettered]) <= level
+    share = level / (1 + len(others))
+    fails = len(ladder.fails[rung]) * min(ladder.fails[rung]) <= share
+    return fails or any(
+        ladder.holds[dearer] <= share and ladder.better[dearer, rung] <= share for dearer in others
+    )

@@ -1,7 +1,7 @@
 """What would flip the decision: the nearest margin, bar, volume and engine price that give another one.
 
-Found by applying the rule again with one number changed at a time, outwards in steps and then by halving.
-Fewer resamples than the verdict's are drawn, so a place is told to two digits.
+Found by walking again with one number changed at a time, outwards in steps and then by halving. The tests are
+those of the verdict: only limits and prices are applied to them anew.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from stepladder.evaluation.cost import RungCost, monthly_cost
 from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.form import Decision, Factor, Flip
-from stepladder.ladder.verdict import decide
+from stepladder.ladder.weigh import Weighed, decision_of, weigh
 
-_RESAMPLES = 1000
 _STEPS = 7  # outwards, each twice as far as the one before (for the volume, four times)
 _HALVINGS = 5
+
+Decided = tuple[Decision, str | None]
+Decider = Callable[[Evidence], Decided]
 
 
 @dataclass(frozen=True)
@@ -30,27 +32,31 @@ class _Dial:
     turned: Callable[[Evidence, float], Evidence]
 
 
-def flips(evidence: Evidence) -> list[Flip]:
+def flips(weighed: Weighed, evidence: Evidence) -> list[Flip]:
     """The nearest change of each number, up and down, that gives another decision or rung."""
-    fast = replace(
-        evidence,
-        evaluation=evidence.evaluation.model_copy(
-            update={"resamples": min(_RESAMPLES, evidence.evaluation.resamples)}
-        ),
-    )
-    now = _decided(fast)
+    decided = decider(weighed)
+    now = decided(evidence)
     found = []
-    for factor, dial in _dials(fast).items():
+    for factor, dial in _dials(evidence).items():
         for upwards in (False, True):
-            at = _nearest(fast, dial, upwards, now)
+            at = _nearest(evidence, dial, upwards, now, decided)
             if at is not None:
-                decision, rung = _decided(dial.turned(fast, at))
+                decision, rung = decided(dial.turned(evidence, at))
                 found.append(
                     Flip(
                         factor=factor, present=dial.present, at=_two_digits(at), decision=decision, rung=rung
                     )
                 )
     return found
+
+
+def decider(weighed: Weighed) -> Decider:
+    """What is decided with other limits or prices, on the same tests."""
+
+    def decided(evidence: Evidence) -> Decided:
+        return decision_of(weigh(evidence, weighed.tests), evidence)
+
+    return decided
 
 
 def _dials(evidence: Evidence) -> dict[Factor, _Dial]:
@@ -63,32 +69,23 @@ def _dials(evidence: Evidence) -> dict[Factor, _Dial]:
     }
 
 
-def _decided(evidence: Evidence) -> tuple[Decision, str | None]:
-    verdict = decide(evidence)
-    return verdict.decision, verdict.rung
-
-
-def _nearest(
-    evidence: Evidence, dial: _Dial, upwards: bool, now: tuple[Decision, str | None]
-) -> float | None:
+def _nearest(evidence: Evidence, dial: _Dial, upwards: bool, now: Decided, decided: Decider) -> float | None:
     """The nearest value on one side that decides otherwise, or None within the steps and limits."""
     same, factor = dial.present, dial.step if upwards else 1 / dial.step
     for _ in range(_STEPS):
         other = min(max(same * factor, dial.low), dial.high)
         if other == same or (other > same) != upwards:  # at its limit, or beyond it from the start
             return None
-        if _decided(dial.turned(evidence, other)) != now:
-            return _halved(evidence, dial, same, other, now)
+        if decided(dial.turned(evidence, other)) != now:
+            return _halved(lambda value: decided(dial.turned(evidence, value)) == now, same, other)
         same = other
     return None
 
 
-def _halved(
-    evidence: Evidence, dial: _Dial, same: float, other: float, now: tuple[Decision, str | None]
-) -> float:
+def _halved(is_same: Callable[[float], bool], same: float, other: float) -> float:
     for _ in range(_HALVINGS):
         middle = (same * other) ** 0.5
-        if _decided(dial.turned(evidence, middle)) == now:
+        if is_same(middle):
             same = middle
         else:
             other = middle

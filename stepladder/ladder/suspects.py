@@ -3,7 +3,12 @@
 Agreement is no evidence where everybody gives that answer to everything. So the answer must be one that
 so many would hardly agree on by chance: with the shares of the other cases on which each of them gives that
 answer, their product must be small. It is also no evidence where the reference itself can be read in the
-evidence. One model that misreads the same passage twice will still be listed: that is what a person is for.
+evidence, or where any rung gives it.
+
+A rung and its probes are one witness: the same model that misreads the same passage twice is heard once.
+Such a case is listed for a person to look at; only where two different rungs agree is the reference
+*disputed*, and named as the cause. A rung that was not shown the evidence is a witness where it agrees (it
+knew), and none where it does not.
 """
 
 from __future__ import annotations
@@ -14,24 +19,24 @@ from collections.abc import Hashable, Mapping
 from math import prod
 from typing import Any
 
+from pydantic import Field
+
 from stepladder.data.references import normalise
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.score import said
-from stepladder.ladder.causes import evidence_in, passes
+from stepladder.ladder.causes import PROBES, evidence_in, passes
 from stepladder.tasks import Case, Strict, TaskSpec
 
 STOCK = 0.05  # share of the cases from which an answer is a stock answer
-MOST_LIKELY = (
-    STOCK**2
-)  # chance of agreeing by accident from which agreement is no evidence: two stock answers
+_LEAST_RUNGS = 2  # that dispute a reference: with fewer it is suspect only
 _WITHOUT_DOCUMENTS = ("prompt", "lora")
-_EVIDENCE_IN_HAND = ("gold-evidence", "gold-among-distractors", "constrained", "few-shot")
 
 
 class Suspect(Strict):
     """A case for a person to look at: what all in ``agreeing`` said, against the reference.
 
-    ``chance``: of their agreeing on that by accident.
+    ``rungs``: those among them, with those whose probes are. ``chance``: of these rungs agreeing on that by
+    accident.
     """
 
     id: str
@@ -39,7 +44,13 @@ class Suspect(Strict):
     reference: Any
     answer: str
     agreeing: list[str]
+    rungs: list[str] = Field(description="the different rungs behind them: a probe speaks for its rung")
     chance: float
+
+    @property
+    def disputed(self) -> bool:
+        """Whether several rungs agree against the reference, and not one with its own probes."""
+        return len(self.rungs) >= _LEAST_RUNGS
 
 
 class Sayings:
@@ -56,6 +67,10 @@ class Sayings:
         """What a rung or probe says of a case; None where it abstains or was not asked."""
         return self._said.get(name, {}).get(case)
 
+    def asked(self, name: str) -> int:
+        """How many cases a rung or probe was asked."""
+        return self._counts[name].total()
+
     def share(self, name: str, answer: Hashable) -> float:
         """How often it gives a case's answer to other cases: (others + 1/2) / (cases + 1).
 
@@ -70,7 +85,7 @@ def suspects(
     by_name: Mapping[str, RungOutcomes],
     read_in_evidence: Mapping[str, bool],
 ) -> list[Suspect]:
-    """The suspect cases, the least likely accident first.
+    """The suspect cases, disputed ones first, then the least likely accident.
 
     Args:
         spec: the scorer, which says when two answers are the same.
@@ -79,16 +94,17 @@ def suspects(
         read_in_evidence: of the cases for which it is known, whether the reference stands in the evidence.
     """
     sayings = Sayings(spec, by_name)
+    probed = "rag" if "rag" in by_name else "prompt"
     asked = {name: {one.id: one for one in outcomes.outcomes} for name, outcomes in by_name.items()}
     found = []
     for case in cases.values():
         if read_in_evidence.get(case.id):
             continue
         outcomes = {name: rows[case.id] for name, rows in asked.items() if case.id in rows}
-        suspect = _judge(case, _informed(case, outcomes), sayings)
+        suspect = _judge(case, outcomes, sayings, probed)
         if suspect:
             found.append(suspect)
-    return sorted(found, key=lambda one: (one.chance, one.id))
+    return sorted(found, key=lambda one: (-len(one.rungs), one.chance, one.id))
 
 
 def stubborn(case: Case, sayings: Sayings) -> bool:
@@ -119,28 +135,33 @@ def _informed(case: Case, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]
     with_documents = {name: one for name, one in outcomes.items() if name not in _WITHOUT_DOCUMENTS}
     if not case.answerable or not case.evidence:
         return with_documents
-    return {
-        name: one
-        for name, one in with_documents.items()
-        if name in _EVIDENCE_IN_HAND or evidence_in(case, one)
-    }
+    return {name: one for name, one in with_documents.items() if name in PROBES or evidence_in(case, one)}
 
 
-def _judge(case: Case, informed: Mapping[str, Outcome], sayings: Sayings) -> Suspect | None:
+def _judge(case: Case, outcomes: Mapping[str, Outcome], sayings: Sayings, probed: str) -> Suspect | None:
+    informed = _informed(case, outcomes)
     answers = {sayings.of(name, case.id) for name in informed}
-    if len(informed) < 2 or len(answers) > 1 or any(passes(one) for one in informed.values()):
+    if len(informed) < 2 or len(answers) > 1 or any(passes(one) for one in outcomes.values()):
         return None
     (answer,) = answers
     if answer is None:
         return None
-    chance = prod(sayings.share(name, answer) for name in informed)
-    if chance > MOST_LIKELY:
+    agreeing = sorted(
+        name
+        for name in outcomes
+        if sayings.of(name, case.id) == answer and (name in informed or sayings.share(name, answer) < STOCK)
+    )
+    # By rung, what tells best how readily it gives that answer: itself, or the probe that was asked most.
+    heard = {probed if name in PROBES else name: name for name in sorted(agreeing, key=sayings.asked)}
+    chance = prod(sayings.share(name, answer) for name in heard.values())
+    if chance > STOCK ** len(heard):
         return None
     return Suspect(
         id=case.id,
         input=case.input,
         reference=case.reference,
-        answer=next(iter(informed.values())).response.text.strip(),
-        agreeing=sorted(informed),
+        answer=outcomes[agreeing[0]].response.text.strip(),
+        agreeing=agreeing,
+        rungs=sorted(heard),
         chance=round(chance, 8),
     )

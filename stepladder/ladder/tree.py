@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stepladder.ladder.burden import WHAT_TO_CHANGE, told
 from stepladder.ladder.form import RungVerdict, Verdict
 from stepladder.tasks import Strict
 
@@ -32,6 +33,10 @@ def _branches(verdict: Verdict) -> Iterator[Branch]:
         yield _found(verdict)
     if "rag" in verdict.rungs:
         yield _eligible(verdict, "rag", "Is retrieval good enough?")
+    if any(
+        limit is not None for limit in (verdict.rule.bars.latency_p95_ms, verdict.rule.bars.cost_per_1000)
+    ):
+        yield _too_heavy(verdict)
     yield _shares(verdict, _NEEDS_TRAINING, "Does a gap in behaviour remain?")
     for rung in ("lora", "lora+rag"):
         if rung in verdict.rungs or rung in verdict.skipped:
@@ -41,6 +46,16 @@ def _branches(verdict: Verdict) -> Iterator[Branch]:
         answer=None if verdict.decision == "inconclusive" else verdict.rung is not None,
         evidence=verdict.sentence,
     )
+
+
+def _too_heavy(verdict: Verdict) -> Branch:
+    question = "Is one good enough, but too slow or too dear?"
+    if not verdict.burdens:
+        return Branch(question=question, answer=False, evidence="no rung that is good enough breaks a limit")
+    evidence = "; ".join(told(one) for one in verdict.burdens)
+    shown = any(one.shown for one in verdict.burdens)
+    change = "" if verdict.chosen else f". {WHAT_TO_CHANGE[0].upper()}{WHAT_TO_CHANGE[1:]}"
+    return Branch(question=question, answer=True if shown else None, evidence=evidence + change)
 
 
 def _eligible(verdict: Verdict, rung: str, question: str) -> Branch:

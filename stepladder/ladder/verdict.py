@@ -13,18 +13,19 @@ from stepladder.evaluation.looks import case_set_digest, responses_digest
 from stepladder.evaluation.multiplicity import holm
 from stepladder.evaluation.pairs import Pair
 from stepladder.evaluation.statistics import Interval
-from stepladder.evaluation.summary import compare_outcomes
 from stepladder.files import digest_value
 from stepladder.ladder import wording
-from stepladder.ladder.caution import champion_warnings, warnings_of
+from stepladder.ladder.burden import burdens_of
+from stepladder.ladder.caution import champion_warnings, judge_warnings, warnings_of
 from stepladder.ladder.criteria import Asked
 from stepladder.ladder.digest import decision_digest
 from stepladder.ladder.evidence import Evidence, check
-from stepladder.ladder.form import CaseSet, Decision, PairVerdict, Rule, RungVerdict, Verdict
+from stepladder.ladder.form import CaseSet, PairVerdict, Rule, RungVerdict, Verdict
 from stepladder.ladder.rule import ways_to_leave
+from stepladder.ladder.sensitivity import flips
 from stepladder.ladder.settle import fresh_cases, settle
 from stepladder.ladder.slices import weigh_slices
-from stepladder.ladder.weigh import Weighed, replaces, weigh
+from stepladder.ladder.weigh import Weighed, decision_of, weigh
 
 __all__ = ["Evidence", "Verdict", "decide"]
 
@@ -41,7 +42,7 @@ def decide(evidence: Evidence) -> Verdict:
     """
     check(evidence)
     weighed = weigh(evidence)
-    decision, rung = _decision(weighed, evidence)
+    decision, rung = decision_of(weighed, evidence)
     rungs = {name: _judge(name, weighed, evidence) for name in weighed.order}
     best = _best(rungs)
     settled = settle(weighed, evidence)
@@ -64,12 +65,14 @@ def decide(evidence: Evidence) -> Verdict:
         cases_needed=settled.cases,
         gaps=dict(evidence.gaps),
         advice=wording.advice(evidence.gaps, weighed.order),
+        burdens=burdens_of(rungs, evidence.spec.bars),
         forgetting=_round(evidence.forgetting),
         retrieval=dict(evidence.retrieval),
         skipped=dict(evidence.skipped),
         costs={name: evidence.costs[name] for name in weighed.order},
         break_even=list(evidence.break_even),
         training=evidence.training,
+        flips=flips(weighed, evidence),
         sizes=dict(evidence.sizes),
         digests=_digests(evidence, rule),
         champion=_serving(evidence),
@@ -82,6 +85,7 @@ def decide(evidence: Evidence) -> Verdict:
     verdict = verdict.model_copy(update={"sentence": wording.sentence(verdict, unweighed)})
     warnings = [
         *champion_warnings(evidence, weighed.cases()),
+        *judge_warnings(evidence),
         *warnings_of(verdict, weighed.rows[weighed.order[0]]),
     ]
     verdict = verdict.model_copy(update={"warnings": warnings})
@@ -147,38 +151,16 @@ def _cases_needed(asked: Asked, level: float, evidence: Evidence) -> int | None:
     )
 
 
-def _decision(weighed: Weighed, evidence: Evidence) -> tuple[Decision, str | None]:
-    """The decision, and the rung to serve."""
-    winner = weighed.walk.promoted
-    if winner is None:
-        return ("inconclusive" if weighed.walk.stuck else "none"), None
-    if evidence.unweighed is not None:
-        return "keep", evidence.unweighed.rung
-    if weighed.champion is None or evidence.champion is None:
-        return "promote", winner
-    cheaper = _cheaper(winner, evidence)
-    if replaces(weighed.champion, cheaper, evidence.spec.margin, weighed.walk.level):
-        return "promote", winner
-    return "keep", str(evidence.champion.rung)
-
-
 def _serving(evidence: Evidence) -> str | None:
     serves = evidence.champion or evidence.unweighed
     return str(serves.rung) if serves else None
-
-
-def _cheaper(winner: str, evidence: Evidence) -> bool:
-    """Than the champion itself: a rung of its name in this climb has another prompt, index or adapter."""
-    known = evidence.champion_cost
-    return known is not None and evidence.costs[winner].per_1000 < known.per_1000
 
 
 def _comparisons(weighed: Weighed, best: str, evidence: Evidence) -> list[PairVerdict]:
     confidence = evidence.evaluation.confidence
     found = []
     for a, b in _worth_comparing(weighed.order, best):
-        pair = weighed.pairs.get((a, b)) or compare_outcomes(weighed.rows[a], weighed.rows[b], evidence.how)
-        found.append(_pair_verdict(a, b, pair, confidence))
+        found.append(_pair_verdict(a, b, weighed.tests.pair(a, b), confidence))
     if weighed.champion is not None and weighed.walk.promoted:
         found.append(_pair_verdict(weighed.walk.promoted, "champion", weighed.champion, confidence))
     return found

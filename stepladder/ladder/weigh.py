@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import get_args
 
 from stepladder.evaluation.pairs import Pair
@@ -11,6 +12,7 @@ from stepladder.evaluation.records import Outcome
 from stepladder.evaluation.summary import compare_outcomes, ordered
 from stepladder.ladder.criteria import Asked, ask
 from stepladder.ladder.evidence import Evidence, refuse_other_cases, refuse_twins
+from stepladder.ladder.form import Decision
 from stepladder.ladder.rule import Ladder, Walk, walk
 from stepladder.tasks import Rung
 
@@ -22,6 +24,7 @@ class Weighed:
     """``order``: rungs, cheapest first. ``rows`` and ``asked`` are by rung, ``pairs`` by (dearer, cheaper).
 
     ``champion``: the rung that the walk promotes, minus the champion; None where there is not both.
+    ``tests``: what all of it was applied to.
     """
 
     order: list[str]
@@ -31,34 +34,83 @@ class Weighed:
     ladder: Ladder
     walk: Walk
     champion: Pair | None
+    tests: Tests
 
     def cases(self) -> int:
         """How many."""
         return len(self.rows[self.order[0]])
 
 
-def weigh(evidence: Evidence) -> Weighed:
-    """Everything that the rule needs, and where it leads.
+@dataclass(frozen=True)
+class Tests:
+    """All that is computed from the cases, once: what remains to be applied are limits, prices and the walk.
+
+    ``rows``, ``asked`` and ``against`` are by rung, ``pairs`` by two rungs in the order of the evidence.
+    ``against``: minus the champion; filled as winners are weighed against it.
+    """
+
+    rows: dict[str, list[Outcome]]
+    asked: dict[str, Asked]
+    pairs: dict[tuple[str, str], Pair]
+    against: dict[str, Pair] = field(default_factory=dict)
+
+    def pair(self, a: str, b: str) -> Pair:
+        """``a`` minus ``b``."""
+        return self.pairs[a, b] if (a, b) in self.pairs else self.pairs[b, a].mirrored()
+
+
+def measure(evidence: Evidence) -> Tests:
+    """Ask every rung and compare every two: the dear part of a verdict.
 
     Raises:
         StepladderError: cases differ between rungs, or one stands there twice.
     """
-    order = sorted(evidence.outcomes, key=lambda rung: (evidence.costs[rung].per_1000, _step(rung)))
-    rows = {rung: ordered(evidence.outcomes[rung]) for rung in order}
+    rungs = list(evidence.outcomes)
+    rows = {rung: ordered(evidence.outcomes[rung]) for rung in rungs}
     refuse_other_cases(rows, evidence.task)
-    refuse_twins(rows[order[0]], evidence.task)
-    asked = {rung: _ask(rung, rows[rung], evidence) for rung in order}
-    pairs = {
-        (dearer, cheaper): compare_outcomes(rows[dearer], rows[cheaper], evidence.how)
-        for i, cheaper in enumerate(order)
-        for dearer in order[i + 1 :]
-    }
+    refuse_twins(rows[rungs[0]], evidence.task)
+    asked = {rung: _ask(rung, rows[rung], evidence) for rung in rungs}
+    pairs = {(a, b): compare_outcomes(rows[a], rows[b], evidence.how) for b, a in combinations(rungs, 2)}
+    return Tests(rows, asked, pairs)
+
+
+def weigh(evidence: Evidence, tests: Tests | None = None) -> Weighed:
+    """Everything that the rule needs, and where it leads.
+
+    Args:
+        evidence: bars, margin and costs, which may be others than those that ``tests`` was made with.
+        tests: of the same cases and rungs; None: computed.
+
+    Raises:
+        StepladderError: cases differ between rungs, or one stands there twice.
+    """
+    tests = tests or measure(evidence)
+    order = sorted(evidence.outcomes, key=lambda rung: (evidence.costs[rung].per_1000, _step(rung)))
+    bar = evidence.spec.bars.score
+    asked = {rung: tests.asked[rung].held_to(bar, evidence.costs[rung].per_1000) for rung in order}
+    pairs = {(dearer, cheaper): tests.pair(dearer, cheaper) for cheaper, dearer in combinations(order, 2)}
     unseen = len(set(evidence.skipped) - set(order))  # these very cases led to skipping them
     ladder = ladder_of(order, asked, pairs, evidence.spec.margin)
     ladder = replace(ladder, unseen=unseen, extra=1 if evidence.champion else 0)
     walked = walk(ladder, evidence.evaluation.alpha)
-    champion = _against_champion(walked.promoted, rows, evidence)
-    return Weighed(order, rows, asked, pairs, ladder, walked, champion)
+    champion = _against_champion(walked.promoted, tests, evidence)
+    rows = {rung: tests.rows[rung] for rung in order}
+    return Weighed(order, rows, asked, pairs, ladder, walked, champion, tests)
+
+
+def decision_of(weighed: Weighed, evidence: Evidence) -> tuple[Decision, str | None]:
+    """The decision, and the rung to serve."""
+    winner = weighed.walk.promoted
+    if winner is None:
+        return ("inconclusive" if weighed.walk.stuck else "none"), None
+    if evidence.unweighed is not None:
+        return "keep", evidence.unweighed.rung
+    if weighed.champion is None or evidence.champion is None:
+        return "promote", winner
+    cheaper = _cheaper(winner, evidence)
+    if replaces(weighed.champion, cheaper, evidence.spec.margin, weighed.walk.level):
+        return "promote", winner
+    return "keep", str(evidence.champion.rung)
 
 
 def ladder_of(
@@ -97,13 +149,21 @@ def _ask(rung: str, rows: list[Outcome], evidence: Evidence) -> Asked:
     return ask(rung, rows, evidence.spec.bars, evidence.how, evidence.forgetting, cost)
 
 
-def _against_champion(winner: str | None, rows: dict[str, list[Outcome]], evidence: Evidence) -> Pair | None:
+def _against_champion(winner: str | None, tests: Tests, evidence: Evidence) -> Pair | None:
     if evidence.champion is None or winner is None:
         return None
-    champion = ordered(evidence.champion)
-    same = asked_alike(rows[winner], champion)
-    refuse_other_cases({winner: same, "the champion": champion}, evidence.task)
-    return compare_outcomes(same, champion, evidence.how)
+    if winner not in tests.against:
+        champion = ordered(evidence.champion)
+        same = asked_alike(tests.rows[winner], champion)
+        refuse_other_cases({winner: same, "the champion": champion}, evidence.task)
+        tests.against[winner] = compare_outcomes(same, champion, evidence.how)
+    return tests.against[winner]
+
+
+def _cheaper(winner: str, evidence: Evidence) -> bool:
+    """Than the champion itself: a rung of its name in this climb has another prompt, index or adapter."""
+    known = evidence.champion_cost
+    return known is not None and evidence.costs[winner].per_1000 < known.per_1000
 
 
 def _step(rung: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from stepladder.ladder.burden import WHAT_TO_CHANGE, told
 from stepladder.ladder.form import Criterion, Factor, RungVerdict, Verdict
 from stepladder.tasks import Bars
 
@@ -134,8 +135,17 @@ def _inconclusive(verdict: Verdict) -> str:
     )
 
 
+def what_helps(verdict: Verdict) -> list[str]:
+    """The next steps, each a clause: a smaller model where one is good enough but too slow or too dear, then
+    what the failing cases call for."""
+    heavy = [f"{told(one)}: {WHAT_TO_CHANGE}" for one in verdict.burdens] if not verdict.chosen else []
+    return [*heavy, *verdict.advice]
+
+
 def _none(verdict: Verdict) -> str:
-    helps = f"; {verdict.advice[0]}" if verdict.advice else ""
+    helps = f"; {next(iter(verdict.advice), '')}" if verdict.advice else ""
+    if verdict.burdens:
+        return f"No rung is good enough as it is: {told(verdict.burdens[0])}; {WHAT_TO_CHANGE}."
     scores = {judged.criteria[0].state for judged in verdict.rungs.values()}
     if scores != {"fails"}:
         reaches = "reaches" if "holds" in scores else "may reach"

@@ -100,9 +100,9 @@ def tell(workspace: Workspace, outcomes: RungOutcomes) -> None:
     """A rung's number on screen as soon as it is known."""
     summary = summarise(outcomes, workspace.settings.evaluation, workspace.settings.seed)
     interval = summary.interval
-    between = f" \\[{interval.low:.3f}, {interval.high:.3f}]" if interval.low is not None else ""
+    between = f" ({interval.low:.3f} to {interval.high:.3f})" if interval.low is not None else ""
     say(
-        f"[bold]{outcomes.task} {outcomes.rung}[/bold] ({outcomes.variant}): score {summary.score:.3f}"
+        f"{outcomes.task} {outcomes.rung} ({outcomes.variant}): score {summary.score:.3f}"
         f"{between}, n={summary.n}"
     )
 

@@ -56,6 +56,8 @@ def on_present_cases(said: RungOutcomes, present: RungOutcomes) -> RungOutcomes 
     A case is the same where its id, input, reference and whether it can be answered are; slice and
     cluster are the present ones.
     """
+    if said.judge != present.judge:
+        return Unweighed(str(said.rung), f"another judge, or none, gave its scores; {_TO_DO}")
     asked = {_identity(one): one for one in said.outcomes}
     shared = [
         asked[_identity(now)].model_copy(update={"slice": now.slice, "cluster": now.cluster})

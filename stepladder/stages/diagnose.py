@@ -103,7 +103,7 @@ def _holds(workspace: Workspace, task: Task, outcomes: RungOutcomes) -> float:
     """The verdict's p-value against "it misses its bar or a guardrail", for a rung without an adapter."""
     settings, bars = workspace.settings, task.spec.bars
     cost = 0.0 if bars.cost_per_1000 is None else cost_of(workspace, task.name, outcomes).per_1000
-    how = resampling(settings.evaluation, settings.seed)
+    how = resampling(settings.evaluation, settings.seed, outcomes)
     return ask(outcomes.rung, ordered(outcomes), bars, how, forgetting=None, cost_per_1000=cost).p_holds
 
 
@@ -149,5 +149,7 @@ def _tell(name: str, diagnosis: Diagnosis) -> None:
     say(f"diagnose {name}: a cheap rung fails {failing} ({shares or 'none'})")
     if failures.suspects:
         first = ", ".join(suspect.id for suspect in failures.suspects[:5])
-        say(f"  look at the references of {len(failures.suspects)} cases: {first}")
+        disputed = sum(one.disputed for one in failures.suspects)
+        by = f", {disputed} of them disputed by several rungs" if disputed else ""
+        say(f"  look at the references of {len(failures.suspects)} cases{by}: {first}")
     say(f"  {'train' if warrant.train else 'no training'}: {warrant.reason}")

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
+from stepladder.evaluation.looks import forget_look, noted_looks
 from stepladder.evaluation.summary import summarise
 from stepladder.files import digest_file, read_json, write_json
 from stepladder.ladder.form import Verdict
@@ -18,7 +19,7 @@ from stepladder.releases import OUTCOMES, Release, freeze, register, short, use_
 from stepladder.stages.prune import prune
 from stepladder.stages.rungs import adapter_record, all_outcomes, dev_scores, index_version, plan_of
 from stepladder.stages.workspace import Workspace, load, outcomes_file
-from stepladder.tracking import RungLog, TrainingLog, log_climb
+from stepladder.tracking import RungLog, TrainingLog, log_climb, log_look
 
 
 def run(workspace: Workspace, name: str) -> str | None:
@@ -36,6 +37,7 @@ def run(workspace: Workspace, name: str) -> str | None:
     verdict = load(Verdict, verdict_path)
     use_mlflow(workspace.settings.mlflow)
     run_id = _log(workspace, name, verdict, digest)
+    _log_looks(workspace, verdict)
     version = _register(workspace, name, verdict, digest, run_id)
     # Read again: making the store above gave it its identity.
     done = {"verdict": digest, "store": _store_identity(workspace)}
@@ -44,6 +46,15 @@ def run(workspace: Workspace, name: str) -> str | None:
     if version:
         say(f"release {name}: version {version} is registered as challenger")
     return version
+
+
+def _log_looks(workspace: Workspace, verdict: Verdict) -> None:
+    """Log what bare `dvc repro` looked at since; the present look is in the climb's own run."""
+    present = verdict.digests["case_set"], verdict.digests["responses"]
+    for look in noted_looks(workspace.looks):
+        if (look.case_set, look.responses) != present:
+            log_look(look)
+        forget_look(workspace.looks, look)
 
 
 def _store_identity(workspace: Workspace) -> list[object]:

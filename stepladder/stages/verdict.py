@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from stepladder.console import say
-from stepladder.evaluation.looks import case_set_digest, count_looks, responses_digest
+from stepladder.evaluation.looks import (
+    Look,
+    case_set_digest,
+    count_looks,
+    note_look,
+    noted_looks,
+    responses_digest,
+)
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict
-from stepladder.ladder.sensitivity import flips
 from stepladder.ladder.verdict import Evidence, decide
 from stepladder.models import model_digest
 from stepladder.signing import sign
@@ -32,12 +38,11 @@ def run(workspace: Workspace, name: str) -> None:
     """Write ``verdict.json``, and its signature where a key is configured."""
     outcomes = all_outcomes(workspace, name)
     champion = champion_of(workspace, name, next(iter(outcomes.values())))
+    note_look(workspace.looks, look_of(name, outcomes))
     verdict = weigh(workspace, name, look(workspace, outcomes), champion)
     save(workspace.verdict(name), verdict)
-    from rich.markup import escape
-
     signed = " It is signed." if sign(workspace.verdict(name)) else ""
-    say(f"verdict {name}: {verdict.decision}. {escape(verdict.sentence)}{signed}")
+    say(f"verdict {name}: {verdict.sentence}{signed}")
 
 
 def weigh(workspace: Workspace, name: str, looks: int | None, champion: Champion | None) -> Verdict:
@@ -53,7 +58,7 @@ def weigh(workspace: Workspace, name: str, looks: int | None, champion: Champion
     if champion:
         evidence = _against(workspace, name, evidence, champion)
     release = champion.version if champion else None
-    return decide(evidence).model_copy(update={"flips": flips(evidence), "champion_release": release})
+    return decide(evidence).model_copy(update={"champion_release": release})
 
 
 def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Champion) -> Evidence:
@@ -64,7 +69,7 @@ def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Cham
 
 
 def look(workspace: Workspace, outcomes: Mapping[str, RungOutcomes]) -> int:
-    """Looks at the cases of these outcomes that MLflow counts, this one included."""
+    """Looks at the cases of these outcomes, in MLflow and not logged there yet, this one included."""
     mlflow = workspace.settings.mlflow
     return count_looks(
         mlflow.tracking_uri,
@@ -72,7 +77,13 @@ def look(workspace: Workspace, outcomes: Mapping[str, RungOutcomes]) -> int:
         case_set_digest(outcomes),
         responses_digest(outcomes),
         workspace.root,
+        noted_looks(workspace.looks),
     )
+
+
+def look_of(name: str, outcomes: Mapping[str, RungOutcomes]) -> Look:
+    """What a verdict on these outcomes looks at."""
+    return Look(task=name, case_set=case_set_digest(outcomes), responses=responses_digest(outcomes))
 
 
 def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:

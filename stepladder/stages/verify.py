@@ -8,18 +8,20 @@ from typing import Any
 
 from stepladder.data.prepare import load_prepared
 from stepladder.errors import StepladderError
+from stepladder.evaluation.evaluate import score_responses
 from stepladder.evaluation.looks import store_is_missing
 from stepladder.evaluation.records import Outcome, RungOutcomes
-from stepladder.evaluation.score import score_response
+from stepladder.evaluation.score import Score
 from stepladder.ladder.form import Verdict
 from stepladder.signing import check_signature
 from stepladder.stages.champion import Champion, champion_at
 from stepladder.stages.rungs import all_outcomes
 from stepladder.stages.verdict import look, weigh
 from stepladder.stages.workspace import Workspace, load
-from stepladder.tasks import Case, Strict, TaskSpec
+from stepladder.tasks import Case, Strict, Task
 
 _FEW = 5
+_OF_CASE_AND_OUTCOME = set(Case.model_fields) & set(Outcome.model_fields)
 _OF_A_CASE = {"input", "reference", "answerable", "slice", "cluster"}
 
 
@@ -45,12 +47,12 @@ def verify(workspace: Workspace, path: Path) -> Verified:
     """
     signed = check_signature(path)
     verdict = load(Verdict, path)
-    spec = workspace.task(verdict.task).spec
+    task = workspace.task(verdict.task)
     outcomes = all_outcomes(workspace, verdict.task)
     cases = load_prepared(workspace.prepared(verdict.task)).cases
     for one in outcomes.values():
         refuse_edited_cases(cases, one)
-        refuse_edited_scores(spec, one)
+        refuse_edited_scores(workspace, task, one)
     refuse_uncounted_looks(workspace, verdict, outcomes)
     again = weigh(workspace, verdict.task, verdict.case_set.looks, _champion(workspace, verdict, outcomes))
     odd = _differing(verdict.model_dump(mode="json"), again.model_dump(mode="json"))
@@ -105,31 +107,35 @@ def refuse_uncounted_looks(workspace: Workspace, verdict: Verdict, outcomes: dic
     counted = look(workspace, outcomes)
     if (verdict.case_set.looks or 0) < counted:
         raise StepladderError(
-            f"MLflow counts {counted} looks at these cases, and the verdict tells {verdict.case_set.looks}",
+            f"{counted} looks at these cases are counted, and the verdict tells {verdict.case_set.looks}",
             where=verdict.task,
             remedy="it was edited, or the cases were looked at since:"
             f" `dvc repro --force --single-item verdict@{verdict.task}` counts again",
         )
 
 
-def refuse_edited_scores(spec: TaskSpec, rung: RungOutcomes) -> None:
-    """Every stored score must be that of its response.
+def refuse_edited_scores(workspace: Workspace, task: Task, rung: RungOutcomes) -> None:
+    """Every stored score must be that of its response; a judge is held to what it said, and asked if unknown.
 
     Raises:
-        StepladderError: one is not.
+        StepladderError: one is not, or the judge is another one or does not answer.
     """
-    for outcome in rung.outcomes:
-        if _scored_again(spec, outcome) != outcome.model_dump(include={"score", "exact", "valid", "counts"}):
+    cases = [Case(**one.model_dump(include=_OF_CASE_AND_OUTCOME)) for one in rung.outcomes]
+    with workspace.responses() as cache:
+        judge, scores = score_responses(task, cases, [one.response.text for one in rung.outcomes], cache)
+    if judge != rung.judge:
+        raise StepladderError(
+            "the judge is not the one that gave the stored scores, or its labels changed",
+            where=f"{rung.task}, rung {rung.rung}",
+            remedy="`dvc repro --force` measures again",
+        )
+    for outcome, score in zip(rung.outcomes, scores, strict=True):
+        if score.model_dump() != outcome.model_dump(include=set(Score.model_fields)):
             raise StepladderError(
                 f"the stored score of case {outcome.id} is not that of its response",
                 where=f"{rung.task}, rung {rung.rung}",
                 remedy="it was edited, or the scorer changed since: `dvc repro --force` measures again",
             )
-
-
-def _scored_again(spec: TaskSpec, outcome: Outcome) -> dict[str, Any]:
-    case = Case(**outcome.model_dump(include=set(Case.model_fields) & set(Outcome.model_fields)))
-    return score_response(spec, case, outcome.response.text).model_dump()
 
 
 def _differing(stored: Any, again: Any, place: str = "") -> list[str]:

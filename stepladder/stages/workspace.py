@@ -103,6 +103,11 @@ class Workspace:
         return self.scratch / "releases"
 
     @property
+    def looks(self) -> Path:
+        """Looks at cases that no climb has logged in MLflow yet."""
+        return self.scratch / "looks"
+
+    @property
     def rates(self) -> Path:
         """Rates measured on this machine."""
         return self.scratch / "rates.json"

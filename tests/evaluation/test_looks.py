@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from stepladder.errors import StepladderError
-from stepladder.evaluation.looks import case_set_digest, count_looks, responses_digest
+from stepladder.evaluation.looks import (
+    Look,
+    case_set_digest,
+    count_looks,
+    forget_look,
+    note_look,
+    noted_looks,
+    responses_digest,
+)
 from stepladder.evaluation.records import RungOutcomes
 from tests.evaluation.test_summary import outcome, rung
 
@@ -41,6 +49,21 @@ def test_other_cases_are_another_set() -> None:
 def test_a_store_that_is_not_there_holds_no_looks_and_is_not_made(tmp_path: Path) -> None:
     assert count_looks("sqlite:///mlflow.db", "stepladder", "cases", "now", tmp_path) == 1
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_looks_that_no_climb_logged_are_noted_once_and_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "looks"
+    first, second = (Look(task="t", case_set="cases", responses=name) for name in ("first", "second"))
+    for look in (first, second, first, Look(task="t", case_set="others", responses="third")):
+        note_look(folder, look)
+
+    def counted(responses: str) -> int:
+        store = "sqlite:///mlflow.db"
+        return count_looks(store, "stepladder", "cases", responses, tmp_path, noted_looks(folder))
+
+    assert (counted("now"), counted("first")) == (3, 2)
+    forget_look(folder, first)
+    assert counted("now") == 2
 
 
 def test_a_server_that_is_down_is_told_soon_and_without_its_password(

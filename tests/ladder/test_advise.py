@@ -72,6 +72,13 @@ def test_training_is_never_advised_without_enough_examples_or_before_a_prompt(si
         assert situation.prompt_tried or situation.good_enough
 
 
+def test_a_smaller_model_is_measured_by_naming_it_first() -> None:
+    slow = Situation(**{**KNOWN, "good_enough": True, "too_slow_or_dear": True})
+    found = advise(slow, "runbooks", 1000, 0.1)
+    assert found.step == "smaller-model"
+    assert any("models.base" in line for line in found.measure)
+
+
 def test_too_few_cases_come_first_among_what_to_do() -> None:
     found = advise(Situation(**{**KNOWN, "cases": 20}), "runbooks", 1000, 0.1)
     assert "tasks/runbooks/cases.jsonl" in found.measure[0]

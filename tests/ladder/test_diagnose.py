@@ -46,8 +46,26 @@ def test_every_gap_gets_its_cause(tried: Tried, gaps: list[str], tmp_path: Path)
 def test_before_there_is_an_adapter_the_rest_is_told_apart_already(tried: Tried, gaps: list[str]) -> None:
     failures = attribute(tried)
     assert not failures.adapter_known
-    right = {gap: share_right(failures, gaps, gap) for gap in GAPS if gap != "capability"}
+    later = ("capability", "reference")  # a single rung with its probes disputes no reference
+    right = {gap: share_right(failures, gaps, gap) for gap in GAPS if gap not in later}
     assert min(right.values()) >= 0.95, right
+
+
+def test_planted_references_are_listed_at_once_and_the_cause_when_a_second_rung_agrees(
+    tried: Tried, gaps: list[str], tmp_path: Path
+) -> None:
+    planted = {f"case-{number:04d}" for number, gap in enumerate(gaps) if gap == "reference"}
+    for failures, named in (
+        (attribute(tried), 0.0),
+        (attribute(with_adapters(tried, gaps, tmp_path, noise=0.005)), 0.95),
+    ):
+        listed = {one.id for one in failures.suspects}
+        assert len(planted & listed) >= 0.95 * len(planted)
+        assert len(listed - planted) <= 0.05 * len(listed)
+        labelled = {label.id for label in failures.labels if label.cause == "reference"}
+        assert labelled == {one.id for one in failures.suspects if one.disputed}
+        assert len(labelled & planted) >= named * len(planted)
+        assert named or not labelled
 
 
 def test_what_nothing_mended_is_behaviour_only_while_an_adapter_is_expected_to_help(tried: Tried) -> None:
@@ -109,6 +127,8 @@ def test_a_planted_reference_is_listed_with_what_they_agree_on(tmp_path: Path) -
     (suspect,) = failures.suspects
     assert (suspect.id, suspect.answer, suspect.reference) == ("case-0000", "value-0", "planted-0")
     assert set(suspect.agreeing) >= {"rag", "gold-evidence"}
+    assert suspect.rungs == ["rag"]
+    assert failures.gaps["reference"] == 0
 
 
 def test_the_order_of_cases_changes_nothing(tried: Tried) -> None:

@@ -158,7 +158,13 @@ def test_what_would_flip_the_decision_is_told(report: MakeReport) -> None:
 
 def test_suspect_references_are_listed_with_what_the_rungs_say(report: MakeReport) -> None:
     suspect = Suspect(
-        id="case-7", input="Which?", reference="wrong", answer="right", agreeing=["rag", "lora"], chance=1e-4
+        id="case-7",
+        input="Which?",
+        reference="wrong",
+        answer="right",
+        agreeing=["rag", "lora"],
+        rungs=["lora", "rag"],
+        chance=1e-4,
     )
     _, html, page = report(failures=FAILURES.model_copy(update={"suspects": [suspect]}))
     assert "References to look at" in page.text

@@ -3,44 +3,81 @@
 Every ladder has four rungs on the same cases; a case is as hard for all of them up to a correlation of
 1/2, and cases of one cluster are alike. "Wrong" is what the rule promises against: a rung that misses
 the bar, one that is worse by the margin than a good dearer one, or one dearer than a rung that is as good.
+Pairs are compared only where the walk comes to ask about them: it is the same walk, at a third of the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
 from stepladder.evaluation.intervals import score_of
-from stepladder.evaluation.pairs import pair_of
+from stepladder.evaluation.multiplicity import holm
+from stepladder.evaluation.pairs import Pair, pair_of
 from stepladder.evaluation.power import cases_for_share
-from stepladder.evaluation.resampling import Resampling
+from stepladder.evaluation.proportions import proportion
+from stepladder.evaluation.resampling import Resampling, Statistic
 from stepladder.ladder.criteria import Asked, Bounded
-from stepladder.ladder.rule import Walk, walk
-from stepladder.ladder.weigh import ladder_of, replaces
+from stepladder.ladder.rule import Ladder, Walk, walk
+from stepladder.ladder.weigh import replaces
 
 LADDERS = 2000
 ALPHA, BAR, MARGIN = 0.05, 0.7, 0.1
 RUNGS = ("prompt", "rag", "lora", "lora+rag")
 QUICK = Resampling(resamples=400)
 Scores = dict[str, np.ndarray]
+Two = tuple[str, str]
 
 
-def decide(scores: Scores, clusters: list[str], extra: int = 0) -> Walk:
+class Lazily(dict[Two, float]):
+    """p-values by (dearer, cheaper), computed when they are asked for."""
+
+    def __init__(self, compute: Callable[[Two], float]) -> None:
+        super().__init__()
+        self._compute = compute
+
+    def __missing__(self, two: Two) -> float:
+        self[two] = self._compute(two)
+        return self[two]
+
+
+def decide(
+    scores: Scores,
+    clusters: list[str],
+    extra: int = 0,
+    statistic: Statistic = "mean",
+    guardrails: dict[str, list[Bounded]] | None = None,
+) -> Walk:
     """The rule as ``weigh`` applies it; ``extra`` is 1 where a champion serves."""
     asked = {
-        rung: Asked((Bounded("score", BAR, score_of(one, clusters, "mean", QUICK), len(one)),), ())
+        rung: Asked(
+            (
+                Bounded("score", BAR, score_of(one, clusters, statistic, QUICK), len(one)),
+                *(guardrails or {}).get(rung, ()),
+            ),
+            (),
+        )
         for rung, one in scores.items()
     }
-    pairs = {
-        (dearer, cheaper): pair_of(scores[dearer], scores[cheaper], clusters, "mean", QUICK)
-        for cheaper, dearer in combinations(RUNGS, 2)
-    }
-    return walk(replace(ladder_of(RUNGS, asked, pairs, MARGIN), extra=extra), ALPHA)
+    pairs: dict[Two, Pair] = {}
+
+    def pair(two: Two) -> Pair:
+        if two not in pairs:
+            pairs[two] = pair_of(scores[two[0]], scores[two[1]], clusters, statistic, QUICK)
+        return pairs[two]
+
+    ladder = Ladder(
+        order=RUNGS,
+        holds={rung: one.p_holds for rung, one in asked.items()},
+        fails={rung: one.p_fails for rung, one in asked.items()},
+        better=Lazily(lambda two: pair(two).p_better),
+        as_good=Lazily(lambda two: pair(two).p_shown_below(MARGIN)),
+        extra=extra,
+    )
+    return walk(ladder, ALPHA)
 
 
 def uniforms(generator: np.random.Generator, clusters: int, size: int) -> Scores:
@@ -162,3 +199,110 @@ def test_the_right_rung_is_promoted_as_often_as_was_planned() -> None:
     power = stats.binom.pmf(counts, cases, truth)[rejected].sum()
     assert power >= 0.79
     assert promoted / LADDERS == pytest.approx(power, abs=3 * np.sqrt(0.16 / LADDERS))
+
+
+def reviews(generator: np.random.Generator, uniform: np.ndarray, f1: float) -> np.ndarray:
+    """(tp, fp, fn) by case, two issues in each; micro F1 is in truth ``f1``, clusters as in ``uniform``."""
+    found = continuous(uniform, f1)
+    tp, fp = generator.binomial(2, found), generator.binomial(2, 1 - found)
+    return np.column_stack([tp, fp, 2 - tp]).astype(float)
+
+
+def promoted_on_reviews(size: int, f1: tuple[float, ...]) -> list[str | None]:
+    generator = np.random.default_rng([11, size, int(100 * f1[0])])
+    names = [str(i // size) for i in range(160)]
+    ended = []
+    for _ in range(LADDERS):
+        drawn = uniforms(generator, 160 // size, size)
+        scores = {rung: reviews(generator, drawn[rung], one) for rung, one in zip(RUNGS, f1, strict=True)}
+        ended.append(decide(scores, names, statistic="micro-f1").promoted)
+    return ended
+
+
+@pytest.mark.slow
+@shapes
+def test_on_micro_f1_a_promotion_at_the_bar_is_as_seldom(size: int) -> None:
+    promoted = promoted_on_reviews(size, (BAR,) * 4)
+    assert sum(one is not None for one in promoted) / LADDERS <= ALPHA
+
+
+@pytest.mark.slow
+def test_on_micro_f1_the_power_is_that_of_the_normal_approximation() -> None:
+    """Three rungs out of the question; the standard error of a ratio of sums, by the delta method."""
+    promoted = promoted_on_reviews(1, (0.1, 0.2, 0.1, 0.76))
+    generator = np.random.default_rng(12)
+    counts = reviews(generator, generator.random(200_000), 0.76)
+    over, under = 2 * counts[:, 0], 2 * counts[:, 0] + counts[:, 1] + counts[:, 2]
+    error = np.std(over - 0.76 * under) / under.mean() / np.sqrt(160)
+    power = stats.norm.sf(stats.norm.isf(0.9 * ALPHA) - (0.76 - BAR) / error)
+    assert 0.5 < power < 0.95
+    share = sum(one == "lora+rag" for one in promoted) / LADDERS
+    assert share == pytest.approx(power, abs=0.03 + 3 * np.sqrt(0.16 / LADDERS))
+
+
+def guarded(generator: np.random.Generator, shares: dict[str, tuple[float, float]]) -> list[Bounded]:
+    """Guardrails of one rung on 160 cases that stand alone: by name its limit and the true share."""
+    names = [str(i) for i in range(160)]
+    return [
+        Bounded(name, limit, proportion(binary(generator.random(160), share), names), 160)  # type: ignore[arg-type]
+        for name, (limit, share) in shares.items()
+    ]
+
+
+@pytest.mark.slow
+def test_a_rung_that_misses_one_guardrail_is_promoted_at_most_as_often_as_allowed() -> None:
+    """All score well; each stands just at the limit of one guardrail, which it does not hold."""
+    generator = np.random.default_rng(13)
+    names = [str(i) for i in range(160)]
+    wrong = 0
+    for _ in range(LADDERS):
+        drawn = uniforms(generator, 160, 1)
+        guardrails = {
+            rung: guarded(generator, {"valid": (0.9, 0.9 + 0.09 * odd), "latency": (0.9, 0.99 - 0.09 * odd)})
+            for odd, rung in zip((0, 1, 0, 1), RUNGS, strict=True)
+        }
+        scores = {rung: binary(drawn[rung], 0.9) for rung in RUNGS}
+        wrong += decide(scores, names, guardrails=guardrails).promoted is not None
+    assert wrong / LADDERS <= ALPHA
+
+
+@pytest.mark.slow
+def test_a_rung_that_meets_all_guardrails_is_left_for_a_dearer_one_at_most_as_often_as_allowed() -> None:
+    """The cheapest is just at five limits: that one seems missed is likely, and Holm's method knows."""
+    generator = np.random.default_rng(14)
+    names = [str(i) for i in range(160)]
+    limits = {"valid": 0.9, "abstention": 0.8, "latency": 0.95, "format": 0.7, "other": 0.85}
+    wrong = by_holm = each_alone = 0
+    for _ in range(LADDERS):
+        drawn = uniforms(generator, 160, 1)
+        met = guarded(generator, {name: (limit, limit) for name, limit in limits.items()})
+        scores = {
+            rung: binary(drawn[rung], mean) for rung, mean in zip(RUNGS, (0.9, 0.1, 0.1, 0.9), strict=True)
+        }
+        wrong += decide(scores, names, guardrails={"prompt": met}).promoted == "lora+rag"
+        p = [one.p_fails for one in met]
+        by_holm += min(holm(p)) <= ALPHA
+        each_alone += min(p) <= ALPHA
+    assert wrong / LADDERS <= ALPHA
+    assert by_holm / LADDERS <= ALPHA
+    assert each_alone / LADDERS > 2 * ALPHA, "why Holm"
+
+
+@pytest.mark.slow
+def test_the_power_with_a_guardrail_is_that_of_both_exact_tests() -> None:
+    """One rung in the running, score and guardrail drawn apart: the chances of the two tests multiply."""
+    generator = np.random.default_rng(15)
+    names = [str(i) for i in range(160)]
+    promoted = 0
+    for _ in range(LADDERS):
+        means = zip(RUNGS, (0.1, 0.2, 0.1, 0.8), strict=True)
+        scores = {rung: binary(generator.random(160), mean) for rung, mean in means}
+        guardrails = {"lora+rag": guarded(generator, {"valid": (0.9, 0.96)})}
+        promoted += decide(scores, names, guardrails=guardrails).promoted == "lora+rag"
+    counts = np.arange(161)
+    power = 1.0
+    for limit, truth in ((BAR, 0.8), (0.9, 0.96)):
+        rejected = stats.binom.sf(counts - 1, 160, limit) <= 0.9 * ALPHA
+        power *= stats.binom.pmf(counts, 160, truth)[rejected].sum()
+    assert 0.4 < power < 0.95
+    assert promoted / LADDERS == pytest.approx(power, abs=3.5 * np.sqrt(0.25 / LADDERS))

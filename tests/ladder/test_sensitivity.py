@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from stepladder.ladder.form import Flip
-from stepladder.ladder.sensitivity import _decided, _dials, _nearest, _with_price, flips
+from stepladder.ladder.sensitivity import _dials, _nearest, _with_price, decider
 from stepladder.ladder.verdict import Evidence, decide
+from stepladder.ladder.weigh import weigh
 
 from .conftest import SCORES, SPEC, make_evidence, make_outcomes
 
@@ -20,7 +21,7 @@ def evidence() -> Evidence:
 
 @pytest.fixture(scope="module")
 def found(evidence: Evidence) -> list[Flip]:
-    return flips(evidence)
+    return decide(evidence).flips
 
 
 def with_bar(evidence: Evidence, bar: float) -> Evidence:
@@ -58,12 +59,25 @@ def test_a_number_at_or_beyond_its_limit_is_only_turned_inwards(
     bars = SPEC.bars.model_copy(update={"score": bar})
     spec = SPEC.model_copy(update={"bars": bars, "margin": margin})
     edge = replace(evidence, spec=spec, evaluation=evidence.evaluation.model_copy(update={"resamples": 100}))
-    now = _decided(edge)
+    decided = decider(weigh(edge))
+    now = decided(edge)
     for factor in ("bar", "margin"):
         dial = _dials(edge)[factor]
-        up, down = (_nearest(edge, dial, upwards, now) for upwards in (True, False))
+        up, down = (_nearest(edge, dial, upwards, now, decided) for upwards in (True, False))
         assert up is None or up > dial.present, factor
         assert down is None or down < dial.present, factor
+
+
+def test_the_walk_alone_decides_as_the_whole_rule_does(evidence: Evidence) -> None:
+    """Every turn of a dial, on the stored tests and computed from the cases again."""
+    champion = make_outcomes("rag", 0.8)
+    for before in (evidence, replace(evidence, champion=champion, champion_cost=evidence.costs["rag"])):
+        decided = decider(weigh(before))
+        for dial in _dials(before).values():
+            for value in (dial.present / 3, dial.present / 1.3, dial.present * 1.15, dial.present * 3):
+                turned = dial.turned(before, min(max(value, dial.low), dial.high))
+                again = decide(turned)
+                assert decided(turned) == (again.decision, again.rung)
 
 
 def test_a_clear_winner_is_not_flipped_by_its_price(found: list[Flip]) -> None:

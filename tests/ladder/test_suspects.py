@@ -43,17 +43,44 @@ def said(rung: str, answers: dict[str, str]) -> RungOutcomes:
 
 
 def listed(
-    prompt: dict[str, str], few_shot: dict[str, str], read: dict[str, bool] | None = None
+    prompt: dict[str, str], other: dict[str, str], read: dict[str, bool] | None = None, name: str = "lora"
 ) -> list[Suspect]:
-    return suspects(
-        SPEC, CASES, {"prompt": said("prompt", prompt), "few-shot": said("few-shot", few_shot)}, read or {}
-    )
+    return suspects(SPEC, CASES, {"prompt": said("prompt", prompt), name: said(name, other)}, read or {})
 
 
 def test_two_that_agree_on_an_uncommon_answer_are_heard() -> None:
     (one,) = listed({"3": "Other."}, {"3": "other"})
-    assert (one.id, one.agreeing) == ("3", ["few-shot", "prompt"])
-    assert one.chance < 0.001
+    assert (one.id, one.agreeing, one.rungs) == ("3", ["lora", "prompt"], ["lora", "prompt"])
+    assert one.disputed
+    assert one.chance == pytest.approx((0.5 / 41) ** 2, abs=1e-8)
+
+
+def test_a_rung_and_its_probe_are_one_witness_whose_word_makes_a_suspect_only() -> None:
+    (one,) = listed({"3": "Other."}, {"3": "other"}, name="few-shot")
+    assert (one.agreeing, one.rungs) == (["few-shot", "prompt"], ["prompt"])
+    assert not one.disputed
+    assert one.chance == pytest.approx(0.5 / 41, abs=1e-8), "heard once: not squared"
+
+
+def with_documents(prompt: dict[str, str]) -> list[Suspect]:
+    """Case 3 names evidence, which retrieval gave to ``rag``; with it the model says something else."""
+    cases = {**CASES, "3": CASES["3"].model_copy(update={"evidence": ["page"]})}
+    found = said("rag", {"3": "other"})
+    rows = [one.model_copy(update={"retrieved": ["page#"]}) for one in found.outcomes]
+    by_name = {
+        "prompt": said("prompt", prompt),
+        "rag": found.model_copy(update={"outcomes": rows}),
+        "gold-evidence": said("gold-evidence", {"3": "other"}),
+    }
+    return suspects(SPEC, cases, by_name, {})
+
+
+def test_a_rung_without_documents_is_a_witness_where_it_agrees_and_none_where_it_does_not() -> None:
+    (alone,) = with_documents({"3": "anything"})
+    assert (alone.rungs, alone.disputed) == (["rag"], False)
+    (two,) = with_documents({"3": "other"})
+    assert (two.rungs, two.disputed) == (["prompt", "rag"], True)
+    assert with_documents({}) == [], "one that gives the reference speaks for it"
 
 
 def test_two_that_differ_or_one_that_is_right_are_not() -> None:

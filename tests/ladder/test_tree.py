@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from stepladder.evaluation.statistics import Interval
+from stepladder.ladder.markdown import summary
 from stepladder.ladder.tree import Branch, branches
 from stepladder.ladder.verdict import decide
+from stepladder.tasks import Bars
 
-from .conftest import SCORES, make_evidence, make_outcomes
+from .conftest import SCORES, SPEC, make_evidence, make_outcomes
 
 
 def tree(scores: dict[str, float] = SCORES, **more: Any) -> dict[str, Branch]:
@@ -41,6 +43,39 @@ def test_causes_of_failure_are_summed_by_what_would_mend_them() -> None:
 def test_a_task_without_documents_leaves_open_whether_knowledge_is_missing() -> None:
     alone = {rung: score for rung, score in SCORES.items() if "rag" not in rung}
     assert tree(alone)["Is knowledge missing?"].answer is None
+
+
+def slow(limit: float, **bars: float) -> dict[str, Any]:
+    """lora+rag takes 720 to 2,880 ms, its p95 is 2,880."""
+    return {"spec": SPEC.model_copy(update={"bars": Bars(score=0.7, latency_p95_ms=limit, **bars)})}
+
+
+def test_good_enough_but_too_slow_ends_in_a_smaller_model() -> None:
+    outcomes = {rung: make_outcomes(rung, score) for rung, score in SCORES.items()}
+    verdict = decide(make_evidence(outcomes, **slow(2000)))
+    (burden,) = verdict.burdens
+    assert (burden.rung, burden.guardrail, burden.shown) == ("lora+rag", "latency", True)
+    told = "its p95 latency of 2,880 ms is 1.4 times the 2,000 ms that are allowed"
+    branch = next(one for one in branches(verdict) if "too slow" in one.question)
+    assert branch.answer is True
+    for text in (branch.evidence, verdict.sentence, summary(verdict)):
+        assert told in text
+        assert "smaller model" in text
+        assert "models.base" in text
+
+
+def test_good_enough_but_too_dear_names_the_price() -> None:
+    cost = make_evidence({"lora+rag": make_outcomes("lora+rag", 0.83)}).costs["lora+rag"].per_1000
+    branch = tree(**slow(1e6, cost_per_1000=cost / 2))["Is one good enough, but too slow or too dear?"]
+    assert branch.answer is True
+    assert "per 1,000 requests is 2 times" in branch.evidence
+
+
+def test_neither_a_fast_rung_nor_a_poor_one_calls_for_a_smaller_model() -> None:
+    question = "Is one good enough, but too slow or too dear?"
+    assert tree(**slow(1e6))[question].answer is False
+    assert tree({**SCORES, "lora+rag": 0.5}, **slow(100))[question].answer is False
+    assert question not in tree(), "asked only where the task sets a limit"
 
 
 def test_retrieval_is_judged_by_its_own_metric() -> None:

@@ -95,6 +95,7 @@ class MadeUpResponder:
     tuned: bool = False
     model_digest: str = "m"
     adapter_digest: str | None = None
+    cache: Any = None  # no judge scores here
     asked: int = 0
 
     def respond(self, requests: Sequence[Request], _progress: Any = None, _names: Any = ()) -> list[Response]:

@@ -53,9 +53,7 @@ def test_a_verdict_that_tells_fewer_looks_than_were_counted_is_refused(
     monkeypatch.setattr(stage, "look", lambda *_: 3)
     refuse_uncounted_looks(workspace, verdict, {"rag": RAG})  # there is no store to ask
     (tmp_path / "mlflow.db").touch()
-    with pytest.raises(
-        StepladderError, match="MLflow counts 3 looks at these cases, and the verdict tells 2"
-    ):
+    with pytest.raises(StepladderError, match="3 looks at these cases are counted, and the verdict tells 2"):
         refuse_uncounted_looks(workspace, verdict, {"rag": RAG})
     monkeypatch.setattr(stage, "look", lambda *_: 2)
     refuse_uncounted_looks(workspace, verdict, {"rag": RAG})

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from stepladder.data.duplicates import shingles
+from stepladder.data.duplicates import jaccard, shingles
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,9 +38,7 @@ def bands_of(texts: Iterable[str]) -> NDArray[np.int64]:
 
 def similarity(a: str, b: str) -> float:
     """Jaccard similarity of the shingles of two texts, in [0, 1]."""
-    of_a, of_b = shingles(a), shingles(b)
-    shared = len(of_a & of_b)
-    return shared / (len(of_a) + len(of_b) - shared)
+    return jaccard(shingles(a), shingles(b))
 
 
 def _keys(texts: Sequence[str]) -> NDArray[np.int64]:

@@ -103,9 +103,7 @@ def traits(row: Example | Case) -> Traits:
 
 def asked_of(row: Example | Case) -> str:
     """All that comes before the answer."""
-    if isinstance(row, Case):
-        return row.input
-    return "\n".join(message.content for message in row.messages[:-1])
+    return row.input if isinstance(row, Case) else row.asked
 
 
 def answer_of(row: Example | Case) -> str:
