@@ -84,13 +84,16 @@ class ServingSettings(Strict):
 
 
 def load_serving_settings(path: Path = Path("serving.yaml")) -> ServingSettings:
-    """Read ``serving.yaml``; ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` overrides ``tracing.endpoint``.
+    """Read ``serving.yaml``; ``STEPLADDER_GATEWAY_PORT`` overrides ``port``, and
+    ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` ``tracing.endpoint``.
 
     Raises:
         StepladderError: the file is missing, not YAML, or holds an unknown or wrong setting.
     """
     try:
         raw = yaml.safe_load(read_text(path, remedy="run from the project's root")) or {}
+        if port := os.environ.get("STEPLADDER_GATEWAY_PORT"):
+            raw = {**raw, "port": port}
         found = ServingSettings.model_validate(raw)
     except yaml.YAMLError as error:
         raise StepladderError(f"not valid YAML: {error}", where=str(path), remedy="mend the file") from error

@@ -1,0 +1,47 @@
+"""The whole stack, for real: up, every address answers, up again, down, nothing left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stepladder.stack.ports import is_free
+from stepladder.stack.processes import marked
+from stepladder.stack.services import SERVICES
+from tests.stack.project import Project, make_project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    made = make_project(tmp_path)
+    yield made
+    made.run("down")
+
+
+@pytest.mark.slow
+def test_the_stack_comes_up_answers_and_leaves_nothing_behind(project: Project) -> None:
+    done = project.run("up")
+    assert done.returncode == 0, done.stderr
+    for name in ("mlflow", "prefect", "gateway"):
+        url = f"http://127.0.0.1:{project.ports[name]}"
+        assert url in done.stdout
+        assert httpx.get(url, follow_redirects=True, timeout=30).is_success, name
+    assert all(service.title in done.stdout for service in SERVICES.values())
+    logs = {path.name for path in (project.root / ".stepladder/logs").iterdir()}
+    assert {f"{name}.log" for name in ("stack", "mlflow", "prefect", "worker-cpu", "worker-gpu")} <= logs
+    first = {process.pid for process in marked(project.root)}
+
+    again = project.run("up")
+    assert again.returncode == 0, again.stderr
+    assert "runs already" in again.stderr
+    assert again.stdout == done.stdout
+    assert {process.pid for process in marked(project.root)} == first
+
+    ended = project.run("down")
+    assert ended.returncode == 0, ended.stderr
+    assert marked(project.root) == []
+    assert all(is_free(port) for port in project.ports.values())
+    assert "nothing ran" in project.run("down").stdout
