@@ -84,7 +84,7 @@ class ServingSettings(Strict):
 
 
 def load_serving_settings(path: Path = Path("serving.yaml")) -> ServingSettings:
-    """Read ``serving.yaml``; ``STEPLADDER_GATEWAY_PORT`` overrides ``port``, and
+    """Read ``serving.yaml``; ``STEPLADDER_GATEWAY_HOST`` and ``_PORT`` override ``host`` and ``port``, and
     ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` ``tracing.endpoint``.
 
     Raises:
@@ -92,8 +92,8 @@ def load_serving_settings(path: Path = Path("serving.yaml")) -> ServingSettings:
     """
     try:
         raw = yaml.safe_load(read_text(path, remedy="run from the project's root")) or {}
-        if port := os.environ.get("STEPLADDER_GATEWAY_PORT"):
-            raw = {**raw, "port": port}
+        given = {name: os.environ.get(f"STEPLADDER_GATEWAY_{name.upper()}") for name in ("host", "port")}
+        raw = {**raw, **{name: value for name, value in given.items() if value}}
         found = ServingSettings.model_validate(raw)
     except yaml.YAMLError as error:
         raise StepladderError(f"not valid YAML: {error}", where=str(path), remedy="mend the file") from error

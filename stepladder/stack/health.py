@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 import httpx
 
@@ -22,11 +23,9 @@ def is_up(service: Service, ports: Ports, since: float) -> bool:
             from a worker before it.
     """
     try:
-        # Loopback: a proxy named by the environment has no part in it.
-        with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
-            if service.pool:
-                return _was_heard(client, prefect_api(ports), service.pool, since)
-            return client.get(address(service, ports) + service.health).is_success
+        if service.pool:
+            return _was_heard(prefect_api(ports), service.pool, since)
+        return _client().get(address(service, ports) + service.health).is_success
     except httpx.HTTPError:
         return False
 
@@ -41,8 +40,14 @@ def prefect_api(ports: Ports) -> str:
     return f"http://127.0.0.1:{ports['prefect']}/api"
 
 
-def _was_heard(client: httpx.Client, api: str, pool: str, since: float) -> bool:
-    answer = client.post(f"{api}/work_pools/{pool}/workers/filter", json={})
+@lru_cache(maxsize=1)  # to make one costs more than to ask
+def _client() -> httpx.Client:
+    # Loopback: a proxy named by the environment has no part in it. What was kept open would hinder the end.
+    return httpx.Client(timeout=_TIMEOUT_S, trust_env=False, headers={"Connection": "close"})
+
+
+def _was_heard(api: str, pool: str, since: float) -> bool:
+    answer = _client().post(f"{api}/work_pools/{pool}/workers/filter", json={})
     if not answer.is_success:  # the worker makes its pool when it starts
         return False
     return any(

@@ -53,7 +53,7 @@ def await_end(processes: Iterable[psutil.Process], patience_s: float) -> list[ps
 def is_alive(process: psutil.Process) -> bool:
     """Whether a process runs. One that only waits for its parent to take note of its end does not."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running()) and str(process.status()) != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

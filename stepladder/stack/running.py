@@ -26,8 +26,8 @@ class Running(Strict):
         """Whether the supervisor still runs."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < _SAME_S
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            same = abs(float(process.create_time()) - self.created) < _SAME_S
+            return same and str(process.status()) != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
 
