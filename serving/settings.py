@@ -93,7 +93,8 @@ def load_serving_settings(path: Path = Path("serving.yaml")) -> ServingSettings:
     try:
         raw = yaml.safe_load(read_text(path, remedy="run from the project's root")) or {}
         given = {name: os.environ.get(f"STEPLADDER_GATEWAY_{name.upper()}") for name in ("host", "port")}
-        raw = {**raw, **{name: value for name, value in given.items() if value}}
+        if isinstance(raw, dict):
+            raw |= {name: value for name, value in given.items() if value}
         found = ServingSettings.model_validate(raw)
     except yaml.YAMLError as error:
         raise StepladderError(f"not valid YAML: {error}", where=str(path), remedy="mend the file") from error

@@ -84,17 +84,17 @@ def _tell(running: Running) -> None:
     from rich.table import Table
 
     from stepladder.console import print_table
+    from stepladder.stack.health import address
     from stepladder.stack.place import Place
-    from stepladder.stack.services import SERVICES
-    from stepladder.stack.up import pages
+    from stepladder.stack.services import SERVICES, listed
 
     place = Place(Path())
-    addresses = {service.name: url for service, url in pages(running)}
     table = Table("service", "address", "log", box=None, pad_edge=False)
     for column in table.columns:
         column.no_wrap = True
-    for service in SERVICES.values():
-        table.add_row(service.title, addresses.get(service.name, ""), str(place.log(service.name)))
+    for service in [SERVICES[name] for name in listed(place.root)]:
+        url = address(service, running.ports) if service.port else ""
+        table.add_row(service.title, url, str(place.log(service.name)))
     if running.database == "postgres":
         table.add_row("Postgres", f"127.0.0.1:{running.ports['postgres']}", str(place.log("postgres")))
     print_table(table)

@@ -10,7 +10,7 @@ from pathlib import Path
 from stepladder.stack.database import Database
 from stepladder.stack.health import prefect_api
 from stepladder.stack.place import Place
-from stepladder.stack.ports import Ports, variable
+from stepladder.stack.ports import Ports, as_variables
 from stepladder.stack.processes import MARK
 
 
@@ -23,7 +23,7 @@ def environment(place: Place, ports: Ports, database: Database) -> dict[str, str
         "PYTHONUNBUFFERED": "1",
         MARK: str(place.root),
         **addresses(place, ports),
-        **{variable(name): str(port) for name, port in ports.items()},
+        **as_variables(ports),
         "MLFLOW_BACKEND_STORE_URI": database.mlflow,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": _webhook_key(place),

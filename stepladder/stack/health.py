@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ from stepladder.stack.ports import Ports
 from stepladder.stack.services import Service
 
 _TIMEOUT_S = 3.0
+_AT_ONCE_S = 5.0
 
 
 def is_up(service: Service, ports: Ports, since: float) -> bool:
@@ -19,9 +21,11 @@ def is_up(service: Service, ports: Ports, since: float) -> bool:
     Args:
         service: which one.
         ports: of the stack.
-        since: for a worker: when it was started, seconds since the epoch. What Prefect heard before that was
-            from a worker before it.
+        since: when it was started, seconds since the epoch. What Prefect heard before that was from a worker
+            before it.
     """
+    if not (service.port or service.pool):
+        return time.time() - since > _AT_ONCE_S
     try:
         if service.pool:
             return _was_heard(prefect_api(ports), service.pool, since)

@@ -74,3 +74,14 @@ class Place:
                 where=str(self.state),
                 remedy="wait until it has ended",
             ) from error
+
+
+def open_place(root: Path) -> Place:
+    """The place of the project in a folder.
+
+    Raises:
+        StepladderError: it holds no project.
+    """
+    if not (root / "Procfile").is_file():
+        raise StepladderError("no Procfile here", where=str(root), remedy="run from the project's root")
+    return Place(root.resolve())

@@ -14,6 +14,11 @@ Ports = Mapping[str, int]
 _USUAL = {"mlflow": 5000, "prefect": 4200, "gateway": 8080, "postgres": 5433}
 
 
+def as_variables(ports: Ports) -> dict[str, str]:
+    """The ports as the environment variables that set them."""
+    return {variable(name): str(port) for name, port in ports.items()}
+
+
 def variable(name: str) -> str:
     """The environment variable that sets a port."""
     return f"STEPLADDER_{name.upper()}_PORT"

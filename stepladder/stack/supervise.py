@@ -11,10 +11,10 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from honcho import manager
-from honcho.environ import parse_procfile
 from honcho.printer import Message
 
 from stepladder.stack.place import Place
+from stepladder.stack.services import listed
 
 _LOG_BYTES = 10_000_000
 # honcho kills what has not ended by then. The gateway lets running answers end for 30 s.
@@ -51,8 +51,7 @@ def main() -> None:
     """Run the services of the Procfile in this folder until one gives up or a signal comes."""
     place = Place(Path().resolve())
     supervisor = manager.Manager(LogFiles(place))
-    procfile = parse_procfile((place.root / "Procfile").read_text(encoding="utf-8"))
-    for name, command in procfile.processes.items():
+    for name, command in listed(place.root).items():
         # `exec`: the shell is replaced by the service, which so gets the signals.
         supervisor.add_process(name, f"exec {command}")
     supervisor.loop()

@@ -1,4 +1,4 @@
-"""Start the stack, wait until all of it is up, and end it."""
+"""Start the stack, wait until all of it is up, and end it at will."""
 
 from __future__ import annotations
 
@@ -10,23 +10,18 @@ from pathlib import Path
 
 import psutil
 
-from stepladder.engine import tail
-from stepladder.errors import StepladderError
-from stepladder.files import read_json, write_text
-from stepladder.stack import postgres
+from stepladder.files import write_text
 from stepladder.stack.database import Database, start_database
+from stepladder.stack.ending import end_all
 from stepladder.stack.environment import addresses, as_shell, environment
-from stepladder.stack.health import is_up
-from stepladder.stack.place import Place
+from stepladder.stack.flows import set_up_flows
+from stepladder.stack.place import Place, open_place
 from stepladder.stack.ports import Ports, read_ports, require_free
-from stepladder.stack.processes import await_end, end, marked
 from stepladder.stack.running import Running, read_running, record
-from stepladder.stack.services import SERVICES, Service
+from stepladder.stack.waiting import await_all, raise_if_failed
 
 Say = Callable[[str], None]
 _LOOK_EVERY_S = 0.5
-_END_S = 60.0  # for all services together: the gateway lets running answers end
-_LEFT_S = 10.0  # for what outlived that
 
 
 def up(root: Path, wait_s: float, say: Say) -> Running:
@@ -42,20 +37,21 @@ def up(root: Path, wait_s: float, say: Say) -> Running:
     Raises:
         StepladderError: a port is taken, or a service ended or was not up in time: with the end of its log.
     """
-    place = _open(root)
+    place = open_place(root)
     with place.only_one():
         running = read_running(place)
         if running and running.lives:
             say("the stack runs already")
-            _await_all(place, running, wait_s, since=0, say=say)
+            await_all(place, running, wait_s, since=0, say=say)
             return running
-        _end_all(place, say)
+        end_all(place, say)
         try:
             started = time.time()
             running = _start(place, say)
-            _await_all(place, running, wait_s, since=started, say=say)
+            await_all(place, running, wait_s, since=started, say=say)
+            set_up_flows(place, running.ports, say)
         except BaseException:
-            _end_all(place, say)
+            end_all(place, say)
             raise
         return running
 
@@ -66,9 +62,9 @@ def down(root: Path, say: Say) -> int:
     Returns:
         How many processes were ended.
     """
-    place = _open(root)
+    place = open_place(root)
     with place.only_one():
-        return _end_all(place, say)
+        return end_all(place, say)
 
 
 def stay(root: Path, running: Running) -> None:
@@ -79,13 +75,7 @@ def stay(root: Path, running: Running) -> None:
     """
     while running.lives:
         time.sleep(_LOOK_EVERY_S)
-    _raise_if_failed(_open(root))
-
-
-def _open(root: Path) -> Place:
-    if not (root / "Procfile").is_file():
-        raise StepladderError("no Procfile here", where=str(root), remedy="run from the project's root")
-    return Place(root.resolve())
+    raise_if_failed(open_place(root))
 
 
 def _start(place: Place, say: Say) -> Running:
@@ -123,60 +113,3 @@ def _supervise(place: Place, ports: Ports, database: Database) -> subprocess.Pop
             stderr=log,
             start_new_session=True,  # a Ctrl-C here is for `up`, which ends the stack in order
         )
-
-
-def _await_all(place: Place, running: Running, wait_s: float, since: float, say: Say) -> None:
-    started = time.monotonic()
-    waiting = dict(SERVICES)
-    while waiting:
-        for service in [one for one in waiting.values() if is_up(one, running.ports, since)]:
-            say(f"{service.title}: up after {time.monotonic() - started:.0f} s")
-            del waiting[service.name]
-        _raise_if_failed(place)
-        if not running.lives:
-            raise _not_up(place, "supervisor", "ended")
-        if waiting and time.monotonic() - started > wait_s:
-            raise _not_up(place, next(iter(waiting)), f"was not up within {wait_s:.0f} s")
-        time.sleep(_LOOK_EVERY_S if waiting else 0)
-
-
-def _raise_if_failed(place: Place) -> None:
-    if place.failed.is_file():
-        failed = read_json(place.failed)
-        raise _not_up(place, failed["service"], f"ended with exit code {failed['code']}")
-
-
-def _not_up(place: Place, name: str, what: str) -> StepladderError:
-    log = place.log(name)
-    said = f":\n{tail(log)}" if log.is_file() else ""
-    title = SERVICES[name].title if name in SERVICES else f"the {name}"
-    return StepladderError(
-        f"{title} {what}{said}",
-        where=str(log),
-        remedy="mend what the log says; `stepladder doctor` checks more",
-    )
-
-
-def _end_all(place: Place, say: Say) -> int:
-    """End supervisor and services, what they left, and Postgres; the number of processes."""
-    running = read_running(place)
-    ours = marked(place.root)
-    if running and running.lives:
-        supervisor = psutil.Process(running.pid)
-        supervisor.terminate()
-        await_end([supervisor], _END_S)
-    left = marked(place.root)
-    end({process.pid: process for process in (*ours, *left)}.values(), _LEFT_S)
-    database = postgres.stop(place)
-    if ours or database:
-        say(f"ended {len(ours)} processes" + (" and Postgres" if database else ""))
-    for path in (place.running, place.failed, place.environment):
-        path.unlink(missing_ok=True)
-    return len(ours) + database
-
-
-def pages(running: Running) -> list[tuple[Service, str]]:
-    """The services that have an address, with it."""
-    from stepladder.stack.health import address
-
-    return [(service, address(service, running.ports)) for service in SERVICES.values() if service.port]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +84,11 @@ def test_a_worker_is_up_once_it_was_heard_of_since_its_start() -> None:
         assert not is_up(worker, ports, since=1001)
     with prefect_that_heard("OFFLINE", 1000) as ports:
         assert not is_up(worker, ports, since=0)
+
+
+def test_what_cannot_be_asked_is_up_when_it_has_not_ended_at_once() -> None:
+    assert is_up(SERVICES["inbox"], {}, since=time.time() - 60)
+    assert not is_up(SERVICES["inbox"], {}, since=time.time())
 
 
 def test_a_server_is_up_when_it_answers() -> None:

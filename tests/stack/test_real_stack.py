@@ -10,7 +10,7 @@ import pytest
 
 from stepladder.stack.ports import is_free
 from stepladder.stack.processes import marked
-from stepladder.stack.services import SERVICES
+from stepladder.stack.services import SERVICES, listed
 from tests.stack.project import Project, make_project
 
 
@@ -29,7 +29,7 @@ def test_the_stack_comes_up_answers_and_leaves_nothing_behind(project: Project) 
         url = f"http://127.0.0.1:{project.ports[name]}"
         assert url in done.stdout
         assert httpx.get(url, follow_redirects=True, timeout=30).is_success, name
-    assert all(service.title in done.stdout for service in SERVICES.values())
+    assert all(SERVICES[name].title in done.stdout for name in listed(project.root))
     logs = {path.name for path in (project.root / ".stepladder/logs").iterdir()}
     assert {f"{name}.log" for name in ("stack", "mlflow", "prefect", "worker-cpu", "worker-gpu")} <= logs
     first = {process.pid for process in marked(project.root)}

@@ -13,8 +13,10 @@ import pytest
 from honcho.environ import parse_procfile
 
 from stepladder.errors import StepladderError
+from stepladder.stack.flows import set_up_flows
+from stepladder.stack.place import open_place
 from stepladder.stack.processes import marked
-from stepladder.stack.services import SERVICES
+from stepladder.stack.services import SERVICES, listed
 from stepladder.stack.up import down, up
 from tests.serving.house import wait_until
 from tests.stack.project import ROOT, Project, make_project
@@ -30,13 +32,13 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def write_procfile(project: Project, **others: str) -> None:
-    commands = {name: others.get(name, "sleep 60") for name in SERVICES}
+    commands = {**dict.fromkeys(SERVICES, "sleep 60"), **others}
     (project.root / "Procfile").write_text("".join(f"{name}: {line}\n" for name, line in commands.items()))
 
 
 def test_every_line_of_the_procfile_keeps_the_service_of_its_name() -> None:
     processes = parse_procfile((ROOT / "Procfile").read_text()).processes
-    assert set(processes) == set(SERVICES)
+    assert set(processes) == set(SERVICES) - {"inbox"}
     for name, command in processes.items():
         assert re.match(rf"python -m stepladder\.stack\.keep {name} ", command)
     assert "127.0.0.1" in processes["mlflow"]
@@ -103,6 +105,29 @@ def test_a_taken_port_stops_it_before_anything_starts(
         ):
             up(project.root, 1, lambda _: None)
     assert marked(project.root) == []
+
+
+def test_a_line_of_no_service_is_refused(project: Project) -> None:
+    write_procfile(project, more="sleep 60")
+    with pytest.raises(StepladderError, match="no service named more"):
+        listed(project.root)
+
+
+@pytest.mark.parametrize(("code", "what"), [("raise SystemExit('no pool')", "no pool"), ("pass", "")])
+def test_flows_are_deployed_where_there_are_some(project: Project, code: str, what: str) -> None:
+    place, said = open_place(project.root), []
+    place.logs.mkdir(parents=True)
+    set_up_flows(place, project.ports, said.append)
+    assert said == []
+    (project.root / "prefect.yaml").touch()
+    (project.root / "flows").mkdir()
+    (project.root / "flows/setup.py").write_text(f"import os\nos.environ['PREFECT_API_URL']\n{code}\n")
+    if what:
+        with pytest.raises(StepladderError, match=what):
+            set_up_flows(place, project.ports, said.append)
+    else:
+        set_up_flows(place, project.ports, said.append)
+        assert said == ["flows: deployed"]
 
 
 def test_outside_of_a_project_it_says_so(tmp_path: Path) -> None:
