@@ -43,13 +43,15 @@ class Keeper:
         Returns:
             0 after ``end``, else the exit code of a service that never was up.
         """
-        self._await_needed()
         pause = _LEAST_PAUSE_S
+        ever_up = False
         while not self._ending.is_set():
+            self._await_needed()
             code, was_up = self._run()
+            ever_up |= was_up
             if self._ending.is_set():
                 break
-            if code >= 0 and not was_up:
+            if code >= 0 and not ever_up:
                 return code or 1
             pause = _LEAST_PAUSE_S if was_up else min(_MOST_PAUSE_S, 2 * pause)
             print(f"{self._service.name} ended ({code}); starting it again in {pause:.0f} s", flush=True)

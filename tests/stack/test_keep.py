@@ -60,6 +60,19 @@ def test_one_that_was_killed_or_was_up_is_started_again(
     assert not thread.is_alive()
 
 
+def test_one_that_was_up_once_is_not_given_up_when_a_start_fails(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep, "is_up", lambda *_: len(starts(file)) == 1)
+    keeper = Keeper(SERVICE, says_it_started(file, "raise SystemExit(1)"), {})
+    thread = threading.Thread(target=keeper.keep)
+    thread.start()
+    wait_until(lambda: len(starts(file)) >= 3)
+    keeper.end()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_the_end_reaches_what_the_service_started(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keep, "is_up", lambda *_: True)
     child = says_it_started(file, "time.sleep(60)")

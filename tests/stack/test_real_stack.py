@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from stepladder.stack.ports import is_free
-from stepladder.stack.processes import marked
+from stepladder.stack.processes import is_alive, marked
 from stepladder.stack.services import SERVICES, listed
+from tests.serving.house import wait_until
 from tests.stack.project import Project, make_project
 
 
@@ -19,6 +20,20 @@ def project(tmp_path: Path) -> Iterator[Project]:
     made = make_project(tmp_path)
     yield made
     made.run("down")
+
+
+def kill(project: Project, *commands: str) -> None:
+    """Kill the services with these commands, all at once; who keeps them up lives on."""
+    found = [
+        process
+        for process in marked(project.root)
+        for command in commands
+        if command in " ".join(process.cmdline()) and "stepladder.stack.keep" not in process.cmdline()
+    ]
+    assert len(found) == len(commands)
+    for process in found:
+        process.kill()
+    wait_until(lambda: not any(is_alive(process) for process in found))
 
 
 @pytest.mark.slow
@@ -39,6 +54,10 @@ def test_the_stack_comes_up_answers_and_leaves_nothing_behind(project: Project) 
     assert "runs already" in again.stderr
     assert again.stdout == done.stdout
     assert {process.pid for process in marked(project.root)} == first
+
+    kill(project, "prefect server start", "prefect worker start --pool cpu")
+    healed = project.run("up")
+    assert healed.returncode == 0, healed.stderr
 
     ended = project.run("down")
     assert ended.returncode == 0, ended.stderr
