@@ -63,14 +63,17 @@ def test_one_that_was_killed_or_was_up_is_started_again(
 def test_one_that_was_up_once_is_not_given_up_when_a_start_fails(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keep, "is_up", lambda *_: len(starts(file)) == 1)
-    keeper = Keeper(SERVICE, says_it_started(file, "raise SystemExit(1)"), {})
-    thread = threading.Thread(target=keeper.keep)
-    thread.start()
-    wait_until(lambda: len(starts(file)) >= 3)
-    keeper.end()
-    thread.join(10)
-    assert not thread.is_alive()
+    keeper = Keeper(SERVICE, [], {})
+    up = [True, False, False]
+
+    def run(_: Keeper) -> tuple[int, bool]:
+        if len(up) == 1:
+            keeper.end()
+        return 1, up.pop(0)
+
+    monkeypatch.setattr(Keeper, "_run", run)
+    assert keeper.keep() == 0
+    assert up == []
 
 
 def test_the_end_reaches_what_the_service_started(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
