@@ -38,6 +38,14 @@ $(INSTALLED): requirements/$(HARDWARE).txt requirements/models.txt pyproject.tom
 climb: setup ## The main job: climb the ladder for every task and tell the verdicts
 	@$(BIN)/stepladder climb
 
+.PHONY: up
+up: setup ## MLflow, Prefect with its workers and the gateway on this machine; `make down` ends them
+	@$(BIN)/stepladder up
+
+.PHONY: down
+down: ## End what `make up` started
+	@$(BIN)/stepladder down
+
 .PHONY: test
 test: setup ## All tests, the end-to-end one through a real engine included
 	@$(BIN)/python -m pytest

@@ -84,13 +84,17 @@ class ServingSettings(Strict):
 
 
 def load_serving_settings(path: Path = Path("serving.yaml")) -> ServingSettings:
-    """Read ``serving.yaml``; ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` overrides ``tracing.endpoint``.
+    """Read ``serving.yaml``; ``STEPLADDER_GATEWAY_HOST`` and ``_PORT`` override ``host`` and ``port``, and
+    ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` ``tracing.endpoint``.
 
     Raises:
         StepladderError: the file is missing, not YAML, or holds an unknown or wrong setting.
     """
     try:
         raw = yaml.safe_load(read_text(path, remedy="run from the project's root")) or {}
+        given = {name: os.environ.get(f"STEPLADDER_GATEWAY_{name.upper()}") for name in ("host", "port")}
+        if isinstance(raw, dict):
+            raw |= {name: value for name, value in given.items() if value}
         found = ServingSettings.model_validate(raw)
     except yaml.YAMLError as error:
         raise StepladderError(f"not valid YAML: {error}", where=str(path), remedy="mend the file") from error

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _PLAIN_EVERY_S = 30.0
+_MOST_WIDTH = 2000
 
 
 @lru_cache(maxsize=1)
@@ -87,3 +89,13 @@ def _lines(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
     yield update
     if last[1]:
         say(f"{label}: {last[0]:.0f} {unit} in {time.monotonic() - started:.0f} s")
+
+
+def print_table(table: Table) -> None:
+    """A table on standard output; where that is no terminal, as wide as it needs."""
+    from rich.console import Console
+
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out = Console(highlight=False, width=Console(width=_MOST_WIDTH).measure(table).maximum)
+    out.print(table)

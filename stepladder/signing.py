@@ -78,6 +78,18 @@ def check_signature(path: Path) -> bool:
     return True
 
 
+def check_keys() -> None:
+    """Read the keys that are configured.
+
+    Raises:
+        StepladderError: one cannot be read or is no Ed25519 key.
+    """
+    if source := os.environ.get(SIGNING_KEY):
+        _private_key(Path(source))
+    if source := os.environ.get(VERIFY_KEY):
+        _public_key(Path(source))
+
+
 def _private_key(path: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

@@ -60,3 +60,13 @@ def test_settings_that_are_wrong_are_explained(tmp_path: Path, text: str, what: 
 def test_the_endpoint_for_traces_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:4318/v1/traces")
     assert load_serving_settings(ROOT / "serving.yaml").tracing.endpoint == "http://127.0.0.1:4318/v1/traces"
+
+
+def test_host_and_port_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPLADDER_GATEWAY_HOST", "0.0.0.0")
+    monkeypatch.setenv("STEPLADDER_GATEWAY_PORT", "9090")
+    found = load_serving_settings(ROOT / "serving.yaml")
+    assert (found.host, found.port) == ("0.0.0.0", 9090)
+    monkeypatch.setenv("STEPLADDER_GATEWAY_PORT", "x")
+    with pytest.raises(StepladderError, match="port"):
+        load_serving_settings(ROOT / "serving.yaml")

@@ -1,0 +1,1 @@
+"""``stepladder doctor``: what commonly goes wrong, and the remedy for each."""

@@ -1,0 +1,60 @@
+"""What the services of the stack find in their environment, and what a shell needs to speak to them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from stepladder.stack.database import Database
+from stepladder.stack.health import prefect_api
+from stepladder.stack.place import Place
+from stepladder.stack.ports import Ports, as_variables
+from stepladder.stack.processes import MARK
+
+
+def environment(place: Place, ports: Ports, database: Database) -> dict[str, str]:
+    """The environment of every service: this process's, with the stack's own on top."""
+    python = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([python, os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+        MARK: str(place.root),
+        **addresses(place, ports),
+        **as_variables(ports),
+        "MLFLOW_BACKEND_STORE_URI": database.mlflow,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": _webhook_key(place),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": database.prefect,
+        "PREFECT_UI_STATIC_DIRECTORY": str(place.prefect / "page"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+
+
+def addresses(place: Place, ports: Ports) -> dict[str, str]:
+    """What a client of the stack's servers needs."""
+    return {
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports['mlflow']}",
+        "PREFECT_API_URL": prefect_api(ports),
+        "PREFECT_HOME": str(place.prefect),
+        "PREFECT_LOCAL_STORAGE_PATH": str(place.prefect / "storage"),
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def as_shell(variables: dict[str, str]) -> str:
+    """The text of a file for `source`."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
+def _webhook_key(place: Place) -> str:
+    """The key by which MLflow encrypts webhooks' secrets: made once, or those stored could not be read."""
+    from cryptography.fernet import Fernet
+
+    path = place.state / "webhook.key"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(Fernet.generate_key())
+    return path.read_text(encoding="ascii")
