@@ -39,7 +39,9 @@ async def complete(chat: ChatRequest, request: Request) -> Response:
         deadline=asyncio.get_running_loop().time() + _patience(request, gateway),
         trace=incoming(request.headers),
     )
-    return await (_stream(gateway, asked, request) if chat.stream else _whole(gateway, asked, request))
+    # Held from here on: between the choice and the work, a switch must not find it unused and unload it.
+    with gateway.router.using(asked.serving):
+        return await (_stream(gateway, asked, request) if chat.stream else _whole(gateway, asked, request))
 
 
 @routes.get("/v1/models")
@@ -55,7 +57,8 @@ async def model(model: str, request: Request) -> ModelCard:
     """One task."""
     gateway: Gateway = request.app.state.gateway
     serving = gateway.serving(model, any_release="admin" in request.state.key.scopes)
-    card = _card(serving.task.name, gateway.router.lineups[serving.task.name], request.state.key)
+    task = serving.registered.release.task
+    card = _card(task, gateway.router.lineups[task], request.state.key)
     if card is None:
         raise ApiError(404, "model_not_found", "this task has no champion", param="model")
     return card

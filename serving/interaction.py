@@ -28,7 +28,7 @@ class Asked:
     @property
     def task(self) -> str:
         """The task's name."""
-        return self.serving.task.name
+        return self.serving.registered.release.task
 
     @property
     def wants_schema(self) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from pydantic import Field
+
 from stepladder.errors import StepladderError
 from stepladder.releases import CHALLENGER, CHAMPION, DIGEST_TAG, registered_name
 from stepladder.tasks import Strict
@@ -35,7 +37,7 @@ class Standing(Strict):
     champion: str | None = None
     previous: str | None = None
     challenger: str | None = None
-    versions: dict[str, Version] = {}
+    versions: dict[str, Version] = Field(default={})
 
     def find(self, number: str | None) -> Version | None:
         """A version by its number."""
