@@ -109,11 +109,11 @@ class _TakesAdapters(_Handler):
 
     server: Any
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         names = ["base", *self.server.adapters]
         self._reply(200, {"data": [{"id": name} for name in names]})
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         import json
 
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
