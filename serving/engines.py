@@ -94,6 +94,7 @@ class Engines:
         self._on_wait = on_wait
         self._engines: Pool[RunningEngine] = Pool()
         self._adapters: Pool[RunningEngine] = Pool()
+        self._gib: dict[str, float] = {}
 
     @contextmanager
     def running(self, model: str, *, attach: bool, adapters: bool = False) -> Iterator[RunningEngine]:
@@ -113,7 +114,8 @@ class Engines:
 
         def make() -> AbstractContextManager[RunningEngine]:
             if not url:
-                self._require_room(model)
+                self._gib[model] = engine_gib(model, self._settings)
+                self._require_room(self._gib[model])
             say(f"engine: {url or f'starting vLLM for {model} (about a minute on a CPU)'}")
             return engine(model, settings, self._logs, self._on_wait, adapters=adapters)
 
@@ -134,14 +136,16 @@ class Engines:
             yield found
 
     def frees_gib(self, model: str) -> float:
-        """Memory that comes back when one release of this model is unloaded; 0 where another has it too."""
-        return engine_gib(model, self._settings) if self._engines.users(model) == 1 else 0.0
+        """Memory that comes back when one release of this model is unloaded; 0 where another has it too.
 
-    def _require_room(self, model: str) -> None:
+        May be asked from any thread.
+        """
+        return self._gib.get(model, 0.0) if self._engines.users(model) == 1 else 0.0
+
+    def _require_room(self, needs: float) -> None:
         """The first engine is tried whatever the estimate says."""
         if not self._engines.shared:
             return
-        needs = engine_gib(model, self._settings)
         # On a GPU an engine takes what there is: a second one has no room beside it.
         missing = needs if device() == "cuda" else needs - free_gib()
         if missing > 0:

@@ -23,7 +23,15 @@ from stepladder.knowledge.embed import Embedder, load_embedder
 from stepladder.knowledge.retrieve import Retriever, open_retriever
 from stepladder.models import model_digest, require_base
 from stepladder.promotion import Version
-from stepladder.releases import OUTCOMES, Registered, fetch_version, registered_name, require_contents, short
+from stepladder.releases import (
+    OUTCOMES,
+    NotAsRegisteredError,
+    Registered,
+    fetch_version,
+    registered_name,
+    require_contents,
+    short,
+)
 from stepladder.stages.finetune import merged_model
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import load_task
@@ -110,7 +118,7 @@ class Loader:
         try:
             found = fetch_version(name, version.version, version.digest, self._workspace.releases)
             require_contents(found)
-        except StepladderError as error:
+        except NotAsRegisteredError as error:
             raise RefusalError(error.what) from error
         except Exception as error:
             raise UnfetchedError(f"its files cannot be had: {error}") from error

@@ -56,6 +56,10 @@ class Release(Strict):
         return digest_value(self.model_dump(mode="json", exclude={"verdict_digest", "base", "embedder"}))
 
 
+class NotAsRegisteredError(StepladderError):
+    """The files of a release are not those that were registered."""
+
+
 class Registered(Strict):
     """A release as it stands in the registry."""
 
@@ -202,7 +206,7 @@ def fetch_version(name: str, version: str, digest: str, scratch: Path) -> Regist
     """A version of a registered model, copied from MLflow's artifacts once; a copy needs no MLflow.
 
     Raises:
-        StepladderError: its folder is not a release, or not the one with this digest.
+        NotAsRegisteredError: its folder is not a release, or not the one with this digest.
     """
     folder = scratch / short(digest)
     if not folder.is_dir():
@@ -213,7 +217,7 @@ def fetch_version(name: str, version: str, digest: str, scratch: Path) -> Regist
             shutil.copytree(source, draft)
     release = read_release(folder)
     if release.digest != digest:
-        raise StepladderError(
+        raise NotAsRegisteredError(
             "the release is not the one that was registered: its digest differs",
             where=str(folder),
             remedy="delete the folder, so that it is fetched again; if that does not help, register it anew",
@@ -225,7 +229,7 @@ def require_contents(registered: Registered) -> None:
     """Check that a release's prompt and adapter are those that its digests name.
 
     Raises:
-        StepladderError: one was changed since.
+        NotAsRegisteredError: one was changed since.
     """
     release, folder = registered.release, registered.folder
     held: dict[str, tuple[Path, str, Callable[[Path], str]]] = {
@@ -235,7 +239,7 @@ def require_contents(registered: Registered) -> None:
         held["adapter"] = (folder / "adapter", release.adapter_digest, digest_folder)
     for what, (path, digest, digest_of) in held.items():
         if not path.exists() or digest_of(path) != digest:
-            raise StepladderError(
+            raise NotAsRegisteredError(
                 f"the release's {what} is not the one that was registered: its digest differs",
                 where=str(path),
                 remedy="delete the release's folder, so that it is fetched again; if that does not help,"
@@ -267,7 +271,7 @@ def read_release(folder: Path) -> Release:
     try:
         return Release.model_validate(read_json(folder / "release.json"))
     except ValidationError as error:
-        raise StepladderError(
+        raise NotAsRegisteredError(
             f"not a release: {explain(error)}", where=str(folder), remedy="run `stepladder climb` again"
         ) from error
 

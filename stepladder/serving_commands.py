@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -161,31 +162,31 @@ def _keep_running(command: list[str]) -> int:
     from stepladder.console import say
     from stepladder.engine import die_with_parent
 
-    ending = False
+    ending = threading.Event()
     process: subprocess.Popen[bytes] | None = None
 
     def end(number: int, _frame: object) -> None:
-        nonlocal ending
-        ending = True
+        ending.set()
         if process and process.poll() is None:
             process.send_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     pause = _PAUSE_S
-    while True:
+    while not ending.is_set():
         started = time.monotonic()
-        # A group of its own: a Ctrl-C reaches it once, through `end`.
+        # A session of its own: a Ctrl-C reaches it once, through `end`.
         process = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent())  # noqa: PLW1509
+        if ending.is_set():  # the signal came before there was a process to pass it on to
+            process.terminate()
         code = process.wait()
-        if ending:
-            return 0
+        if ending.is_set():
+            break
         if code >= 0:  # it said itself what is wrong: another start would not mend that
             return code
         if time.monotonic() - started > _WELL_AFTER_S:
             pause = _PAUSE_S
         say(f"the gateway was ended by signal {-code}; starting it again in {pause:.0f} s")
-        time.sleep(pause)
-        if ending:
-            return 0
+        ending.wait(pause)
         pause = min(_MOST_PAUSE_S, 2 * pause)
+    return 0
