@@ -20,14 +20,22 @@ class Probe:
 
     def __init__(self) -> None:
         self._silent: Counter[RunningEngine] = Counter()
+        self._client: httpx.AsyncClient | None = None  # dear to make, and bound to an event loop
 
     async def look(self, engines: Collection[RunningEngine]) -> None:
         """Ask all of them once, at the same time; forget others."""
-        async with httpx.AsyncClient(timeout=_PATIENCE_S, trust_env=False) as client:
-            answered = await asyncio.gather(*(_has_model(client, engine) for engine in engines))
+        if self._client is None:
+            self._client = httpx.AsyncClient(timeout=_PATIENCE_S, trust_env=False)
+        client = self._client
+        answered = await asyncio.gather(*(_has_model(client, engine) for engine in engines))
         self._silent = Counter(
             {one: self._silent[one] + 1 for one, well in zip(engines, answered, strict=True) if not well}
         )
+
+    async def close(self) -> None:
+        """Close its connections."""
+        if self._client:
+            await self._client.aclose()
 
     def alive(self, engine: RunningEngine) -> bool:
         """Whether an engine lives, as of the last look; at once False where its process has ended."""

@@ -265,4 +265,5 @@ class Reconciler:
         for kept in self._kept.values():
             self._loading_thread.submit(kept.loaded.close)
         await asyncio.get_running_loop().run_in_executor(None, self._loading_thread.shutdown)
+        await self._probe.close()
         self._registry_thread.shutdown(wait=False, cancel_futures=True)

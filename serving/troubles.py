@@ -53,9 +53,16 @@ class Troubles:
         reason = first_line(error)
         if isinstance(error, RefusalError) or gives_up:
             return reason
-        pause = min(self._settings.most_pause_s, self._settings.pause_s * 2 ** max(0, attempts - 1))
+        pause = self._pause_s(attempts, missing)
         self._by_version[version.version] = _Trouble(attempts, self._clock() + pause, reason, missing)
         return None
+
+    def _pause_s(self, attempts: int, missing_gib: float | None) -> float:
+        """Longest for want of memory: to make room takes several looks, which must all know of it."""
+        longest = self._settings.most_pause_s
+        if missing_gib is not None:
+            return longest
+        return min(longest, self._settings.pause_s * 2 ** max(0, attempts - 1))
 
     def forget(self, version: str) -> None:
         """It was loaded."""

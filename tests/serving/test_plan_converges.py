@@ -162,8 +162,8 @@ class World(RuleBasedStateMachine):
             return
         self.away = False
         answered_before = self.held[self.answering].version if self.answering else None
-        for _ in range(40):
-            self.look(100.0)
+        for _ in range(60):
+            self.look(10.0)
             self.held = {number: replace(one, users=0) for number, one in self.held.items()}
             while self.under_way:
                 self.load_ends(False)
@@ -189,7 +189,7 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

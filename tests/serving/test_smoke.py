@@ -74,7 +74,7 @@ def test_what_is_refused(
 ) -> None:
     cases = [outcome(number, text) for number, text in enumerate(recorded)]
     if spec:
-        cases = [case.model_copy(update={"reference": []}) for case in cases]
+        cases = [case.model_copy(update={"reference": {}}) for case in cases]
     with pytest.raises(RefusalError, match=why):
         check(tmp_path, says, cases, **spec)
 
