@@ -62,7 +62,7 @@ class Troubles:
         longest = self._settings.most_pause_s
         if missing_gib is not None:
             return longest
-        return min(longest, self._settings.pause_s * 2 ** max(0, attempts - 1))
+        return min(longest, self._settings.pause_s * 2.0 ** max(0, attempts - 1))
 
     def forget(self, version: str) -> None:
         """It was loaded."""
