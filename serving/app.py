@@ -21,6 +21,7 @@ from serving.openapi import complete_openapi
 from serving.reconciler import Reconciler
 from serving.router import Router
 from serving.settings import ServingSettings
+from serving.trials import Trials
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -51,7 +52,8 @@ def create_app(
         secret = os.environ.get(wake.SECRET)
         app.state.hook = wake.Hook(secret, reconciler.wake) if secret and reconciler else None
         try:
-            async with reconciler.running() if reconciler else nullcontext():
+            trials = Trials(gateway, reconciler).running() if reconciler else nullcontext()
+            async with reconciler.running() if reconciler else nullcontext(), trials:
                 yield
         finally:
             await gateway.close()

@@ -100,7 +100,8 @@ def target(wanted: Standing, actual: Actual) -> Version | None:
 def plan(wanted: Standing, actual: Actual) -> list[Action]:
     """The next steps towards what is wanted, in order; none when all is as it should be."""
     aim = target(wanted, actual)
-    return [*_remember(wanted, actual), *_converge(wanted, actual, aim), *_tidy(wanted, actual, aim)]
+    steps = [*_converge(wanted, actual, aim), *_try(wanted, actual, aim), *_tidy(wanted, actual, aim)]
+    return [*_remember(wanted, actual), *steps]
 
 
 def _remember(wanted: Standing, actual: Actual) -> list[Action]:
@@ -124,6 +125,30 @@ def _converge(wanted: Standing, actual: Actual, aim: Version | None) -> list[Act
     if aim.version in actual.cramped:
         return _make_room(wanted, actual, aim)
     return [Load(aim)]
+
+
+def _try(wanted: Standing, actual: Actual, aim: Version | None) -> list[Action]:
+    """Load the challenger that is to be tried, once the champion answers as it should."""
+    one = challenger(wanted, actual, aim)
+    now = actual.champion
+    if one is None or now is None or aim is None or now != _ready(aim.version, actual):
+        return []
+    waits = one.version in {*actual.loading, *actual.resting, *actual.cramped}
+    return [] if waits or _ready(one.version, actual) else [Load(one)]
+
+
+def challenger(wanted: Standing, actual: Actual, aim: Version | None) -> Version | None:
+    """The release that is to be tried on a share of the requests; none while the champion lacks memory."""
+    one = wanted.find(wanted.challenger)
+    if one is None or not one.share or one.refused or aim is None:
+        return None
+    return None if one.version == aim.version or aim.version in actual.cramped else one
+
+
+def tried(wanted: Standing, actual: Actual, aim: Version | None) -> Held | None:
+    """The challenger, where it is loaded."""
+    one = challenger(wanted, actual, aim)
+    return _ready(one.version, actual) if one else None
 
 
 def _ready(version: str, actual: Actual) -> Held | None:
@@ -152,8 +177,8 @@ def _tidy(wanted: Standing, actual: Actual, aim: Version | None) -> list[Action]
     if chosen:
         kept.add(chosen.id)
     standby = rollback_target(wanted, actual, aim)
-    if standby:
-        kept.add(standby.id)
+    trial = tried(wanted, actual, aim)
+    kept |= {one.id for one in (standby, trial) if one}
     return [Unload(one.id) for one in actual.held if one.id not in kept and not one.users]
 
 

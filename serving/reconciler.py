@@ -23,12 +23,12 @@ from serving.loading import Loaded
 from serving.plan import Action, Actual, Held, Load, Remember, Stop, Switch, Unload
 from serving.probe import Probe
 from serving.registry import Note, Registry, with_notes
-from serving.router import Lineup, Router, Serving
+from serving.router import Lineup, Router, Serving, Trial
 from serving.settings import Reconcile
 from serving.troubles import Troubles
 from stepladder.failures import first_line
 from stepladder.promotion import PREVIOUS, Standing, Version
-from stepladder.releases import CHAMPION
+from stepladder.releases import CHALLENGER, CHAMPION
 from stepladder.serving_record import ServingRecord, read_record, write_record
 
 log = logging.getLogger("serving")
@@ -100,6 +100,11 @@ class Reconciler:
     def wake(self) -> None:
         """Look now rather than in a few seconds."""
         self._woken.set()
+
+    def note(self, notes: Iterable[Note]) -> None:
+        """Have something written into the registry, and act on it at once."""
+        self._notes.extend(notes)
+        self.wake()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -206,10 +211,11 @@ class Reconciler:
                 self._notes.append(Note(task, version, "previous"))
 
     def _line_up(self, task: str, standing: Standing) -> None:
-        """Beside the champion, what waits for a rollback: an admin may ask it. Tell why none answers."""
+        """Beside the champion, what is tried, and what waits for a rollback. Tell why none answers."""
         actual = self._actual(task)
         lineup = self._router.lineups[task]
-        standby = planning.rollback_target(standing, actual, planning.target(standing, actual))
+        aim = planning.target(standing, actual)
+        standby, tried = (of(standing, actual, aim) for of in (planning.rollback_target, planning.tried))
         if lineup.champion is None:
             reason = lineup.reason if actual.held else planning.explain(standing, actual)
             self._router.put(task, Lineup({}, reason))
@@ -217,8 +223,11 @@ class Reconciler:
         servings: dict[str, Serving] = {CHAMPION: lineup.champion}
         if standby and standby.id != actual.serving:
             servings[PREVIOUS] = self._kept[standby.id].loaded.serving
-        if servings != lineup.servings:
-            self._router.put(task, Lineup(servings))
+        if tried:
+            servings[CHALLENGER] = self._kept[tried.id].loaded.serving
+        trial = _trial(standing, actual, tried)
+        if (servings, trial) != (lineup.servings, lineup.trial):
+            self._router.put(task, Lineup(servings, trial=trial))
 
     async def _load(self, task: str, version: Version) -> None:
         log.info("%s: loading version %s", task, version.version)
@@ -267,3 +276,11 @@ class Reconciler:
         await asyncio.get_running_loop().run_in_executor(None, self._loading_thread.shutdown)
         await self._probe.close()
         self._registry_thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _trial(standing: Standing, actual: Actual, tried: Held | None) -> Trial | None:
+    now = actual.champion
+    version = standing.find(tried.version) if tried else None
+    if now is None or version is None or now.version != standing.champion:
+        return None
+    return Trial(now.version, version.version, version.share, version.shadow)

@@ -18,11 +18,11 @@ log = logging.getLogger("serving")
 
 @dataclass(frozen=True)
 class Note:
-    """Something to write into the registry about a version; ``reason`` says why it was refused."""
+    """Something to write into the registry about a version; ``reason`` says why."""
 
     task: str
     version: str
-    kind: Literal["previous", "refused", "passed"]
+    kind: Literal["previous", "refused", "passed", "promoted", "tried"]
     reason: str = ""
 
 
@@ -71,6 +71,10 @@ def _written(note: Note) -> bool:
             promotion.remember(note.task, note.version)
         elif note.kind == "passed":
             promotion.note_passed(note.task, note.version)
+        elif note.kind == "tried":
+            promotion.end_trial(note.task, note.version, note.reason)
+        elif note.kind == "promoted":
+            promotion.promote(note.task, note.version)
         else:
             promotion.refuse(note.task, note.version, note.reason)
     except Exception as error:
@@ -90,7 +94,15 @@ def with_notes(standings: Mapping[str, Standing], notes: Iterable[Note]) -> dict
         if note.kind == "previous":
             found[note.task] = known.model_copy(update={"previous": note.version})
             continue
-        change = {"refused": note.reason} if note.kind == "refused" else {"passed": True}
-        versions = {**known.versions, note.version: version.model_copy(update=change)}
+        if note.kind == "promoted":
+            moved = {"champion": note.version, "previous": known.champion}
+            found[note.task] = known.model_copy(update=moved if known.champion != note.version else {})
+            continue
+        changes: dict[str, dict[str, object]] = {
+            "refused": {"refused": note.reason},
+            "passed": {"passed": True},
+            "tried": {"share": 0.0},
+        }
+        versions = {**known.versions, note.version: version.model_copy(update=changes[note.kind])}
         found[note.task] = known.model_copy(update={"versions": versions})
     return found

@@ -2,7 +2,9 @@
 
 Aliases of a task's registered model: ``champion`` answers, ``previous`` is what answered before it,
 ``challenger`` was registered last. Tags of a version: ``serving.refused`` (why the gateway does not let it
-answer) and ``serving.passed`` (when its smoke cases were last found right for the first time).
+answer) and ``serving.passed`` (when its smoke cases were last found right for the first time). A challenger
+is tried on real requests while it has a tag ``canary.share`` (from 0 to 1); with ``canary.shadow`` it answers
+beside the champion, unseen. ``canary.outcome`` tells what came of it.
 """
 
 from __future__ import annotations
@@ -18,17 +20,25 @@ from stepladder.tasks import Strict
 PREVIOUS = "previous"
 REFUSED_TAG = "serving.refused"
 PASSED_TAG = "serving.passed"
+SHARE_TAG = "canary.share"
+SHADOW_TAG = "canary.shadow"
+OUTCOME_TAG = "canary.outcome"
 _LONGEST_REASON = 1000
 
 
 class Version(Strict):
-    """A registered version. ``refused``: why it may not answer; ``passed``: it answered well before."""
+    """A registered version. ``refused``: why it may not answer; ``passed``: it answered well before.
+
+    ``share``: of the requests, that it gets as challenger; ``shadow``: it answers them unseen.
+    """
 
     version: str
     digest: str
     rung: str
     refused: str | None = None
     passed: bool = False
+    share: float = 0.0
+    shadow: bool = False
 
 
 class Standing(Strict):
@@ -79,7 +89,18 @@ def _version(number: str, tags: dict[str, str]) -> Version:
         rung=tags.get("rung", "?"),
         refused=tags.get(REFUSED_TAG) or by_hand,
         passed=PASSED_TAG in tags,
+        share=_share(tags.get(SHARE_TAG, "0")),
+        shadow=SHADOW_TAG in tags,
     )
+
+
+def _share(text: str) -> float:
+    """A share as a person may have typed it; what is none counts as 0."""
+    try:
+        share = float(text)
+    except ValueError:
+        return 0.0
+    return share if 0 < share < 1 else 0.0
 
 
 def promote(task: str, which: str | None = None) -> Move:
@@ -143,6 +164,45 @@ def _make_champion(task: str, now: Standing, number: str) -> None:
     if before and before.version != number and not before.refused:
         remember(task, before.version)
     mlflow.MlflowClient().set_registered_model_alias(registered_name(task), CHAMPION, number)
+
+
+def try_out(task: str, which: str | None, share: float, *, shadow: bool = False) -> Version:
+    """Let a release answer a share of the requests as challenger; unseen, with ``shadow``.
+
+    Args:
+        which: a version number or an alias; None takes the challenger.
+        share: of users or conversations, between 0 and 1.
+
+    Raises:
+        StepladderError: there is no such release, or it is the champion.
+    """
+    import mlflow
+
+    now = standing(task)
+    chosen = _chosen(task, now, which or CHALLENGER)
+    if now.champion is None or chosen.version == now.champion:
+        raise StepladderError(
+            "a challenger needs a champion to be compared with, and cannot be it",
+            where=f"registered model {registered_name(task)}",
+            remedy=f"`stepladder promote {task} VERSION` makes another release the champion",
+        )
+    client = mlflow.MlflowClient()
+    name = registered_name(task)
+    for tag in (OUTCOME_TAG, SHADOW_TAG):
+        client.delete_model_version_tag(name, chosen.version, tag)
+    if shadow:
+        _tag(task, chosen.version, SHADOW_TAG, "true")
+    client.set_registered_model_alias(name, CHALLENGER, chosen.version)
+    _tag(task, chosen.version, SHARE_TAG, str(share))
+    return chosen
+
+
+def end_trial(task: str, version: str, outcome: str) -> None:
+    """Give a challenger no more requests, and note why."""
+    import mlflow
+
+    _tag(task, version, OUTCOME_TAG, outcome[:_LONGEST_REASON])
+    mlflow.MlflowClient().delete_model_version_tag(registered_name(task), version, SHARE_TAG)
 
 
 def remember(task: str, version: str) -> None:

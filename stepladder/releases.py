@@ -125,15 +125,29 @@ def register(folder: Path, release: Release, description: str, run_id: str) -> s
             params={"rung": release.plan.rung},
         )
         client.log_model_artifacts(model.model_id, str(folder))
-        tags = {
-            DIGEST_TAG: release.digest,
-            "rung": release.plan.rung,
-            "verdict.digest": release.verdict_digest,
-        }
+        tags = {DIGEST_TAG: release.digest, "rung": release.plan.rung, **_digest_tags(release)}
         version = str(mlflow.register_model(f"models:/{model.model_id}", name, tags=tags).version)
-        client.update_model_version(name, version, description=description)
+        client.update_model_version(name, version, description=description + _links(client, run_id))
     client.set_registered_model_alias(name, CHALLENGER, version)
     return version
+
+
+def _digest_tags(release: Release) -> dict[str, str]:
+    """What the release is made of, each by its digest, as tags of its version."""
+    digests = {
+        "base": release.base_digest,
+        "prompt": release.prompt_digest,
+        "index": release.index_version,
+        "adapter": release.adapter_digest,
+        "verdict": release.verdict_digest,
+    }
+    return {f"{part}.digest": digest for part, digest in digests.items() if digest}
+
+
+def _links(client: Any, run_id: str) -> str:
+    """Markdown below the verdict: where the report lies in MLflow's own pages."""
+    run = f"#/experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+    return f"\n[The report]({run}/artifacts/report.html) and [the climb]({run})\n"
 
 
 def _version_with(client: object, name: str, digest: str) -> str | None:

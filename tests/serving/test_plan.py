@@ -17,6 +17,13 @@ def wanted(champion: str | None, previous: str | None = None, refused: str = "")
     return Standing(champion=champion, previous=previous, versions=versions)
 
 
+def trying(share: float) -> Standing:
+    """1 is champion, 3 its challenger."""
+    standing = wanted("1")
+    versions = {**standing.versions, "3": version("3").model_copy(update={"share": share})}
+    return standing.model_copy(update={"challenger": "3", "versions": versions})
+
+
 ONE, TWO = Held(1, "1", frees_gib=3), Held(2, "2", frees_gib=3)
 
 
@@ -34,6 +41,22 @@ ONE, TWO = Held(1, "1", frees_gib=3), Held(2, "2", frees_gib=3)
             [Remember("1"), Load(version("2"))],
         ),
         ("the old one stays for a rollback", wanted("2", "1"), Actual(2, (ONE, TWO)), []),
+        (
+            "a challenger with a share is loaded",
+            trying(0.1),
+            Actual(1, (ONE,)),
+            [Load(trying(0.1).versions["3"])],
+        ),
+        ("after the champion", trying(0.1), Actual(), [Load(version("1"))]),
+        ("and not without memory", trying(0.1), Actual(1, (ONE,), cramped={"3": 1.0}), []),
+        ("it stays", trying(0.1), Actual(1, (ONE, Held(3, "3"))), []),
+        ("until its trial is over", trying(0), Actual(1, (ONE, Held(3, "3"))), [Unload(3)]),
+        (
+            "and gives way to a champion that needs the memory",
+            trying(0.1),
+            Actual(3, (Held(3, "2"), Held(4, "3")), cramped={"1": 1.0}),
+            [Remember("2"), Unload(4)],
+        ),
         ("a rollback only switches", wanted("1", "2"), Actual(2, (ONE, TWO)), [Switch(1)]),
         ("what has no name goes", wanted("2", "3"), Actual(2, (ONE, TWO)), [Unload(1)]),
         ("but not under a request", wanted("2", "3"), Actual(2, (Held(1, "1", users=1), TWO)), []),

@@ -59,6 +59,12 @@ class World(RuleBasedStateMachine):
     def alias_is_moved(self, number: str) -> None:
         self.registry = self.registry.model_copy(update={"champion": number})
 
+    @rule(number=NUMBERS, share=st.sampled_from([0.0, 0.1]))
+    def challenger_is_tried(self, number: str, share: float) -> None:
+        version = self.registry.versions[number].model_copy(update={"share": share})
+        versions = {**self.registry.versions, number: version}
+        self.registry = self.registry.model_copy(update={"challenger": number, "versions": versions})
+
     @rule(number=NUMBERS)
     def refusal_is_taken_back(self, number: str) -> None:
         version = self.registry.versions[number].model_copy(update={"refused": None})
