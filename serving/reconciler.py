@@ -202,6 +202,7 @@ class Reconciler:
                 kept = self._kept[number]
                 log.info("%s: version %s answers now", task, kept.version)
                 self._router.put(task, Lineup({CHAMPION: kept.loaded.serving}))
+                self._notes.append(Note(task, kept.version, "live"))
             case Stop(reason):
                 log.warning("%s: %s", task, reason)
                 self._router.put(task, Lineup({}, reason))

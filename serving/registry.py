@@ -22,7 +22,7 @@ class Note:
 
     task: str
     version: str
-    kind: Literal["previous", "refused", "passed", "promoted", "tried"]
+    kind: Literal["previous", "refused", "passed", "promoted", "tried", "live"]
     reason: str = ""
 
 
@@ -71,6 +71,8 @@ def _written(note: Note) -> bool:
             promotion.remember(note.task, note.version)
         elif note.kind == "passed":
             promotion.note_passed(note.task, note.version)
+        elif note.kind == "live":
+            promotion.note_live(note.task, note.version)
         elif note.kind == "tried":
             promotion.end_trial(note.task, note.version, note.reason)
         elif note.kind == "promoted":
@@ -102,6 +104,7 @@ def with_notes(standings: Mapping[str, Standing], notes: Iterable[Note]) -> dict
             "refused": {"refused": note.reason},
             "passed": {"passed": True},
             "tried": {"share": 0.0},
+            "live": {},
         }
         versions = {**known.versions, note.version: version.model_copy(update=changes[note.kind])}
         found[note.task] = known.model_copy(update={"versions": versions})

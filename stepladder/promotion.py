@@ -2,7 +2,8 @@
 
 Aliases of a task's registered model: ``champion`` answers, ``previous`` is what answered before it,
 ``challenger`` was registered last. Tags of a version: ``serving.refused`` (why the gateway does not let it
-answer) and ``serving.passed`` (when its smoke cases were last found right for the first time). A challenger
+answer) and ``serving.passed`` (when its smoke cases were last found right for the first time),
+``serving.live`` (when a gateway last began to answer by it). A challenger
 is tried on real requests while it has a tag ``canary.share`` (from 0 to 1); with ``canary.shadow`` it answers
 beside the champion, unseen. ``canary.outcome`` tells what came of it.
 """
@@ -20,6 +21,7 @@ from stepladder.tasks import Strict
 PREVIOUS = "previous"
 REFUSED_TAG = "serving.refused"
 PASSED_TAG = "serving.passed"
+LIVE_TAG = "serving.live"
 SHARE_TAG = "canary.share"
 SHADOW_TAG = "canary.shadow"
 OUTCOME_TAG = "canary.outcome"
@@ -29,7 +31,8 @@ _LONGEST_REASON = 1000
 class Version(Strict):
     """A registered version. ``refused``: why it may not answer; ``passed``: it answered well before.
 
-    ``share``: of the requests, that it gets as challenger; ``shadow``: it answers them unseen.
+    ``share``: of the requests, that it gets as challenger; ``shadow``: it answers them unseen; ``live``:
+    when a gateway last began to answer by it.
     """
 
     version: str
@@ -39,6 +42,7 @@ class Version(Strict):
     passed: bool = False
     share: float = 0.0
     shadow: bool = False
+    live: str | None = None
 
 
 class Standing(Strict):
@@ -91,6 +95,7 @@ def _version(number: str, tags: dict[str, str]) -> Version:
         passed=PASSED_TAG in tags,
         share=_share(tags.get(SHARE_TAG, "0")),
         shadow=SHADOW_TAG in tags,
+        live=tags.get(LIVE_TAG),
     )
 
 
@@ -220,6 +225,11 @@ def refuse(task: str, version: str, reason: str) -> None:
 def note_passed(task: str, version: str) -> None:
     """Mark a version as one that answered its smoke cases well."""
     _tag(task, version, PASSED_TAG, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def note_live(task: str, version: str) -> None:
+    """Mark a version as one that answers from now on."""
+    _tag(task, version, LIVE_TAG, datetime.now(UTC).isoformat())
 
 
 def _tag(task: str, version: str, name: str, value: str) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 TaskName = Annotated[str, typer.Argument(help="a task named in params.yaml")]
+Release = Annotated[str | None, typer.Argument(help="a version or alias; default: challenger")]
+Wait = Annotated[float | None, typer.Option(help="seconds to wait until a gateway answers by it")]
 _PAUSE_S = 2.0
 _WELL_AFTER_S = 60.0
 _MOST_PAUSE_S = 60.0
@@ -26,27 +28,53 @@ _MOST_PAUSE_S = 60.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command."""
-    for command in (promote, rollback, status, serve):
+    for command in (promote, rollback, canary, status, serve):
         app.command()(command)
 
 
 def promote(
     task: TaskName,
-    release: Annotated[str | None, typer.Argument(help="a version or alias; default: challenger")] = None,
+    release: Release = None,
+    wait: Wait = None,
 ) -> None:
     """Make a release the champion: a gateway that runs lets it answer once its smoke cases pass."""
+    from stepladder.going_live import promote_and_wait
     from stepladder.promotion import promote as make_champion
 
     _use_registry(_workspace(), task)
-    _tell_move(make_champion(task, release))
+    _tell_move(make_champion(task, release) if wait is None else promote_and_wait(task, release, wait), wait)
 
 
-def rollback(task: TaskName) -> None:
+def rollback(task: TaskName, wait: Wait = None) -> None:
     """Make the champion before this one the champion again."""
+    from stepladder.going_live import rollback_and_wait
     from stepladder.promotion import rollback as go_back
 
     _use_registry(_workspace(), task)
-    _tell_move(go_back(task))
+    _tell_move(go_back(task) if wait is None else rollback_and_wait(task, wait), wait)
+
+
+def canary(
+    task: TaskName,
+    release: Release = None,
+    share: Annotated[float, typer.Option(min=0.001, max=0.999, help="of users and conversations")] = 0.1,
+    shadow: Annotated[bool, typer.Option(help="answer beside the champion, seen by nobody")] = False,
+    stop: Annotated[bool, typer.Option(help="end the trial that runs")] = False,
+) -> None:
+    """Try a challenger on a share of the requests: what they show promotes it, or sends it back."""
+    from stepladder.promotion import end_trial, standing, try_out
+    from stepladder.releases import CHALLENGER
+
+    _use_registry(_workspace(), task)
+    if stop:
+        challenger = standing(task).find(standing(task).challenger)
+        if challenger and challenger.share:
+            end_trial(task, challenger.version, "ended by hand")
+        typer.echo(f"{task}: no {CHALLENGER} is tried")
+        return
+    chosen = try_out(task, release, share, shadow=shadow)
+    how = "unseen, on" if shadow else "on"
+    typer.echo(f"{task}: version {chosen.version} is tried {how} {share:.1%} of users and conversations")
 
 
 def status(as_json: AsJson = False) -> None:
@@ -72,6 +100,8 @@ def status(as_json: AsJson = False) -> None:
         typer.echo(
             f"{task}: wanted {_number(one['wanted'])}, answers {_number(one['answers'])}: {one['why']}"
         )
+        if one["tried"]:
+            typer.echo(f"{task}: {one['tried']}")
 
 
 def serve(
@@ -107,13 +137,13 @@ def _use_registry(workspace: Workspace, task: str) -> None:
     use_mlflow(workspace.settings.mlflow)
 
 
-def _tell_move(move: Move) -> None:
+def _tell_move(move: Move, waited: float | None) -> None:
     if move.before == move.after:
         typer.echo(f"{move.task}: version {move.after} is the champion already")
         return
     before = f" (before: version {move.before})" if move.before else ""
     typer.echo(f"{move.task}: version {move.after} is the champion{before}")
-    typer.echo("`stepladder status` tells when it answers")
+    typer.echo("it answers now" if waited is not None else "`stepladder status` tells when it answers")
 
 
 def _standings(workspace: Workspace, record: ServingRecord | None) -> tuple[dict[str, Standing], str | None]:
@@ -146,8 +176,16 @@ def _condition(wanted: Standing, there: TaskRecord | None, running: bool) -> dic
         "answers": answering.version if answering else None,
         "digest": answering.digest if answering else None,
         "engine": answering.engine if answering else None,
+        "tried": _tried(wanted),
         "why": why,
     }
+
+
+def _tried(wanted: Standing) -> str | None:
+    one = wanted.find(wanted.challenger)
+    if one is None or not one.share or one.version == wanted.champion:
+        return None
+    return f"version {one.version} is tried{' unseen' if one.shadow else ''} on {one.share:.1%}"
 
 
 def _number(version: str | None) -> str:

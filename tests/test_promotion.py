@@ -14,7 +14,8 @@ from serving.registry import MlflowRegistry, Note
 from stepladder.cli import app
 from stepladder.errors import StepladderError
 from stepladder.files import write_json
-from stepladder.promotion import Standing, promote, refuse, rollback, standing
+from stepladder.going_live import await_live, promote_and_wait
+from stepladder.promotion import Standing, note_live, promote, refuse, rollback, standing, try_out
 from stepladder.releases import register, use_mlflow
 from stepladder.serving_record import Answering, ServingRecord, TaskRecord, write_record
 from stepladder.settings import Mlflow
@@ -116,6 +117,54 @@ def test_the_commands_move_the_alias_and_tell_what_answers(store: Mlflow, tmp_pa
     assert state["tasks"][TASK]["wanted"] == "1"
     assert state["tasks"][TASK]["answers"] == "3"
     assert state["tasks"][TASK]["why"] == "the gateway has not seen the change yet"
+
+
+def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlflow) -> None:
+    with pytest.raises(StepladderError, match="needs a champion"):
+        try_out(TASK, "2", 0.2)
+    promote(TASK, "1")
+    told = run.invoke(app, ["canary", TASK, "2", "--share", "0.2"]).stdout
+    assert "version 2 is tried on 20.0% of users" in told
+    assert aliases(standing(TASK)) == ("1", None, "2")
+    assert (standing(TASK).versions["2"].share, standing(TASK).versions["2"].shadow) == (0.2, False)
+    assert "version 2 is tried on 20.0%" in run.invoke(app, ["status"]).stdout
+    run.invoke(app, ["canary", TASK, "--shadow"])
+    assert standing(TASK).versions["2"].shadow
+
+    registry = MlflowRegistry(store, [TASK])
+    notes = [Note(TASK, "2", "tried", "promoted: well done"), Note(TASK, "2", "promoted")]
+    found = registry.sync(notes)[0][TASK]
+    assert aliases(found) == ("2", "1", "2")
+    assert found.versions["2"].share == 0
+    assert registry.sync(notes)[0][TASK].previous == "1", "written twice it is as written once"
+
+
+def test_a_share_that_a_person_mistyped_is_none(store: Mlflow) -> None:
+    import mlflow
+
+    promote(TASK, "1")
+    for typed in ("ten", "10", "-1", "nan"):
+        mlflow.MlflowClient().set_model_version_tag(f"stepladder-{TASK}", "2", "canary.share", typed)
+        assert standing(TASK).versions["2"].share == 0
+
+
+def test_who_waits_hears_when_it_answers_when_it_is_refused_and_when_time_is_over(store: Mlflow) -> None:
+    with pytest.raises(StepladderError, match="does not answer after 0 s"):
+        promote_and_wait(TASK, "1", 0)
+    note_live(TASK, "1")
+    assert promote_and_wait(TASK, "1", 0).after == "1", "it answers already"
+
+    before = standing(TASK)
+    move = promote(TASK, "2")
+    note_live(TASK, "2")
+    await_live(move, before, 10)
+
+    before, move = standing(TASK), rollback(TASK)
+    with pytest.raises(StepladderError, match="does not answer"):
+        await_live(move, before, 0.1)  # it did answer once: that is not now
+    refuse(TASK, "1", "3 of 5 smoke cases")
+    with pytest.raises(StepladderError, match="refused: 3 of 5 smoke cases"):
+        await_live(move, before, 10)
 
 
 def test_status_without_a_registry_tells_what_was_last_known(

@@ -39,6 +39,13 @@ class FakeRegistry:
     def promote(self, version: str | None) -> None:
         self.standing = self.standing.model_copy(update={"champion": version})
 
+    def try_out(self, version: str, share: float) -> None:
+        known = self.standing.versions
+        tried = known[version].model_copy(update={"share": share})
+        self.standing = self.standing.model_copy(
+            update={"challenger": version, "versions": {**known, version: tried}}
+        )
+
 
 @dataclass
 class FakeLoader:

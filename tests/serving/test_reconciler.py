@@ -9,7 +9,8 @@ from typing import Any
 
 from serving.engines import NoRoomError
 from serving.loading import UnfetchedError
-from serving.router import Router
+from serving.registry import Note
+from serving.router import Router, Trial
 from serving.smoke import RefusalError
 from stepladder.errors import StepladderError
 from stepladder.serving_record import read_record
@@ -151,5 +152,35 @@ def test_without_memory_for_two_engines_the_champion_is_drained_first(tmp_path: 
             await shop.reconciler.step()
             assert [version for version, _ in shop.loader.live] == ["1"], "a request still holds it"
         await shop.answers_with("2")
+
+    play(tmp_path, "1", story)
+
+
+def test_a_challenger_takes_its_share_beside_the_champion_until_its_trial_ends(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        shop.registry.try_out("2", 0.2)
+        await shop.until(lambda: shop.router.lineups[TASK].trial == Trial("1", "2", 0.2))
+        assert set(shop.router.lineups[TASK].servings) == {"champion", "challenger"}
+        shop.loader.kill_all()
+        await shop.until(lambda: shop.loader.loads == ["1", "2", "1", "2"])
+        await shop.until(lambda: shop.router.lineups[TASK].trial is not None)
+
+        shop.reconciler.note([Note(TASK, "2", "tried", "promoted: well"), Note(TASK, "2", "promoted")])
+        await shop.answers_with("2")
+        assert shop.router.lineups[TASK].trial is None
+        assert shop.registry.standing.previous == "1"
+        assert len(shop.loader.loads) == 4, "it was loaded already"
+
+    play(tmp_path, "1", story)
+
+
+def test_a_challenger_that_fails_its_smoke_cases_gets_no_share(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        shop.loader.faults["2"] = lambda: RefusalError("3 of 5 smoke cases")
+        shop.registry.try_out("2", 0.2)
+        await shop.until(lambda: bool(shop.registry.standing.versions["2"].refused))
+        await shop.answers_with("1")
+        assert shop.router.lineups[TASK].trial is None
 
     play(tmp_path, "1", story)
