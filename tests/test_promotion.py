@@ -173,7 +173,7 @@ def test_status_without_a_registry_tells_what_was_last_known(
     promote(TASK, "1")
     tasks = {TASK: TaskRecord(wanted=standing(TASK))}
     write_record(tmp_path / ".stepladder/serving.json", ServingRecord(at=time.time(), tasks=tasks))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/nowhere/at/all/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/params.yaml/mlflow.db")
     told = run.invoke(app, ["status"]).stdout
     assert "the registry is away" in told
     assert "wanted version 1" in told
