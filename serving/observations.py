@@ -51,7 +51,9 @@ def observations(
         slow_s: an answer that takes longer is slow.
         feedback_after_s: how old an answer must be before what was thought of it counts.
     """
-    with closing(sqlite3.connect(f"file:{records}?mode=ro", uri=True, timeout=30)) as connection:
+    with closing(
+        sqlite3.connect(f"{records.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
+    ) as connection:
         rows = connection.execute(_ROWS, (task, since)).fetchall()
     return list(_first_of_each(rows, trial, slow_s, now - feedback_after_s))
 

@@ -12,6 +12,7 @@ from stepladder.failures import first_line
 from stepladder.promotion import Standing
 from stepladder.releases import use_mlflow
 from stepladder.settings import Mlflow
+from stepladder.trial import end_trial
 
 log = logging.getLogger("serving")
 
@@ -74,7 +75,7 @@ def _written(note: Note) -> bool:
         elif note.kind == "live":
             promotion.note_live(note.task, note.version)
         elif note.kind == "tried":
-            promotion.end_trial(note.task, note.version, note.reason)
+            end_trial(note.task, note.version, note.reason)
         elif note.kind == "promoted":
             promotion.promote(note.task, note.version)
         else:

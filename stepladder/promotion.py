@@ -3,9 +3,8 @@
 Aliases of a task's registered model: ``champion`` answers, ``previous`` is what answered before it,
 ``challenger`` was registered last. Tags of a version: ``serving.refused`` (why the gateway does not let it
 answer) and ``serving.passed`` (when its smoke cases were last found right for the first time),
-``serving.live`` (when a gateway last began to answer by it). A challenger
-is tried on real requests while it has a tag ``canary.share`` (from 0 to 1); with ``canary.shadow`` it answers
-beside the champion, unseen. ``canary.outcome`` tells what came of it.
+``serving.live`` (when a gateway last began to answer by it).
+What the tags ``canary.*`` say stands in ``stepladder.trial``.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ PASSED_TAG = "serving.passed"
 LIVE_TAG = "serving.live"
 SHARE_TAG = "canary.share"
 SHADOW_TAG = "canary.shadow"
-OUTCOME_TAG = "canary.outcome"
-_LONGEST_REASON = 1000
+LONGEST_REASON = 1000
 
 
 class Version(Strict):
@@ -121,16 +119,21 @@ def promote(task: str, which: str | None = None) -> Move:
     import mlflow
 
     now = standing(task)
-    chosen = _chosen(task, now, which or CHALLENGER)
+    release = chosen(task, now, which or CHALLENGER)
     client = mlflow.MlflowClient()
     name = registered_name(task)
-    if chosen.digest and chosen.refused:
-        client.delete_model_version_tag(name, chosen.version, REFUSED_TAG)
-    _make_champion(task, now, chosen.version)
-    return Move(task=task, before=now.champion, after=chosen.version)
+    if release.digest and release.refused:
+        client.delete_model_version_tag(name, release.version, REFUSED_TAG)
+    _make_champion(task, now, release.version)
+    return Move(task=task, before=now.champion, after=release.version)
 
 
-def _chosen(task: str, now: Standing, which: str) -> Version:
+def chosen(task: str, now: Standing, which: str) -> Version:
+    """The version that a number or an alias names.
+
+    Raises:
+        StepladderError: there is none.
+    """
     aliases = {CHAMPION: now.champion, PREVIOUS: now.previous, CHALLENGER: now.challenger}
     found = now.find(aliases.get(which, which))
     if found is None:
@@ -171,45 +174,6 @@ def _make_champion(task: str, now: Standing, number: str) -> None:
     mlflow.MlflowClient().set_registered_model_alias(registered_name(task), CHAMPION, number)
 
 
-def try_out(task: str, which: str | None, share: float, *, shadow: bool = False) -> Version:
-    """Let a release answer a share of the requests as challenger; unseen, with ``shadow``.
-
-    Args:
-        which: a version number or an alias; None takes the challenger.
-        share: of users or conversations, between 0 and 1.
-
-    Raises:
-        StepladderError: there is no such release, or it is the champion.
-    """
-    import mlflow
-
-    now = standing(task)
-    chosen = _chosen(task, now, which or CHALLENGER)
-    if now.champion is None or chosen.version == now.champion:
-        raise StepladderError(
-            "a challenger needs a champion to be compared with, and cannot be it",
-            where=f"registered model {registered_name(task)}",
-            remedy=f"`stepladder promote {task} VERSION` makes another release the champion",
-        )
-    client = mlflow.MlflowClient()
-    name = registered_name(task)
-    for tag in (OUTCOME_TAG, SHADOW_TAG):
-        client.delete_model_version_tag(name, chosen.version, tag)
-    if shadow:
-        _tag(task, chosen.version, SHADOW_TAG, "true")
-    client.set_registered_model_alias(name, CHALLENGER, chosen.version)
-    _tag(task, chosen.version, SHARE_TAG, str(share))
-    return chosen
-
-
-def end_trial(task: str, version: str, outcome: str) -> None:
-    """Give a challenger no more requests, and note why."""
-    import mlflow
-
-    _tag(task, version, OUTCOME_TAG, outcome[:_LONGEST_REASON])
-    mlflow.MlflowClient().delete_model_version_tag(registered_name(task), version, SHARE_TAG)
-
-
 def remember(task: str, version: str) -> None:
     """Note what a rollback goes to."""
     import mlflow
@@ -219,20 +183,21 @@ def remember(task: str, version: str) -> None:
 
 def refuse(task: str, version: str, reason: str) -> None:
     """Mark a version as one that may not answer."""
-    _tag(task, version, REFUSED_TAG, reason[:_LONGEST_REASON])
+    tag_version(task, version, REFUSED_TAG, reason[:LONGEST_REASON])
 
 
 def note_passed(task: str, version: str) -> None:
     """Mark a version as one that answered its smoke cases well."""
-    _tag(task, version, PASSED_TAG, datetime.now(UTC).isoformat(timespec="seconds"))
+    tag_version(task, version, PASSED_TAG, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def note_live(task: str, version: str) -> None:
     """Mark a version as one that answers from now on."""
-    _tag(task, version, LIVE_TAG, datetime.now(UTC).isoformat())
+    tag_version(task, version, LIVE_TAG, datetime.now(UTC).isoformat())
 
 
-def _tag(task: str, version: str, name: str, value: str) -> None:
+def tag_version(task: str, version: str, name: str, value: str) -> None:
+    """Set a tag of a version."""
     import mlflow
 
     mlflow.MlflowClient().set_model_version_tag(registered_name(task), version, name, value)

@@ -62,8 +62,9 @@ def canary(
     stop: Annotated[bool, typer.Option(help="end the trial that runs")] = False,
 ) -> None:
     """Try a challenger on a share of the requests: what they show promotes it, or sends it back."""
-    from stepladder.promotion import end_trial, standing, try_out
+    from stepladder.promotion import standing
     from stepladder.releases import CHALLENGER
+    from stepladder.trial import end_trial, try_out
 
     _use_registry(_workspace(), task)
     if stop:

@@ -15,10 +15,11 @@ from stepladder.cli import app
 from stepladder.errors import StepladderError
 from stepladder.files import write_json
 from stepladder.going_live import await_live, promote_and_wait
-from stepladder.promotion import Standing, note_live, promote, refuse, rollback, standing, try_out
+from stepladder.promotion import Standing, note_live, promote, refuse, rollback, standing
 from stepladder.releases import register, use_mlflow
 from stepladder.serving_record import Answering, ServingRecord, TaskRecord, write_record
 from stepladder.settings import Mlflow
+from stepladder.trial import try_out
 from tests.end_to_end.project import ROOT
 from tests.test_release_aliases import release
 

@@ -176,6 +176,8 @@ def _machine(folder: Path, mlflow_uri: str) -> tuple[Served, str, str]:
     serving = yaml.safe_load((ROOT / "serving.yaml").read_text())
     serving |= {"port": port, "tasks": {}}
     serving["reconcile"] |= {"every_s": 0.3, "pause_s": 0.3}
+    margins = dict.fromkeys(serving["canary"]["margins"], 0.9)
+    serving["canary"] |= {"every_s": 0.5, "least": 20, "feedback_after_s": 0, "margins": margins}
     (folder / "serving.yaml").write_text(yaml.safe_dump(serving))
     key = create_key(folder / "var/keys.json", "test", frozenset({"chat", "feedback", "admin"}), 1_000_000)
     make_base(folder)

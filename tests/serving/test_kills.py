@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stepladder.promotion import standing
 from tests.serving.house import read_records, wait_until
 from tests.serving.plant import TASK, Plant, asking, plant_in
 
@@ -31,7 +33,8 @@ class Load:
         with plant.client() as client:
             while not self.over:
                 try:
-                    told = client.post("/v1/chat/completions", json=asking()).raise_for_status().json()
+                    body = {**asking(), "user": uuid.uuid4().hex}
+                    told = client.post("/v1/chat/completions", json=body).raise_for_status().json()
                 except httpx.HTTPError:
                     self.failed += 1
                     threading.Event().wait(0.1)  # a client that asks again backs off
@@ -102,6 +105,13 @@ def test_whatever_is_killed_comes_back_to_what_is_wanted(tmp_path: Path) -> None
             plant.mlflow.start()
             plant.stepladder("promote", TASK, plant.versions["beta"], "--wait", "120")
             assert plant.says() == "beta"
+
+            plant.release("gamma")
+            plant.stepladder("canary", TASK, "--share", "0.5")
+            load.more(10)
+            kill(plant, "-m serving")  # the trial goes on where it was
+            wait_until(lambda: standing(TASK).champion == plant.versions["gamma"], timeout_s=240)
+            until_says(plant, "gamma")
         assert load.mixed == []
         records = tmp_path / "machine/var/interactions.sqlite"
         asked = {event["interaction"] for event in read_records(records, "asked")}
