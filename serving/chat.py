@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import replies
-from serving.asking import conversation
+from serving.asking import Conversation, conversation
 from serving.auth import Key
 from serving.errors import ApiError, internal_error
 from serving.exchange import exchange
@@ -20,6 +20,7 @@ from serving.interaction import Answer, Asked
 from serving.router import Lineup
 from serving.tracing import incoming
 from serving.wire import ChatRequest, ModelCard, ModelList, ReleaseCard
+from stepladder.files import digest_value
 
 routes = APIRouter()
 Result = TypeVar("Result")
@@ -31,15 +32,23 @@ async def complete(chat: ChatRequest, request: Request) -> Response:
     """Answer by the champion release of the task that ``model`` names, streamed or whole."""
     gateway: Gateway = request.app.state.gateway
     key: Key = request.state.key
+    said = conversation(chat, gateway.settings.limits)
+    unit = _unit(chat, said, key)
+    serving = gateway.serving(chat.model, any_release="admin" in key.scopes, unit=unit)
     asked = Asked(
         chat=chat,
-        said=conversation(chat, gateway.settings.limits),
-        serving=gateway.serving(chat.model, any_release="admin" in key.scopes),
+        said=said,
+        serving=serving,
         key_id=key.id,
         deadline=asyncio.get_running_loop().time() + _patience(request, gateway),
         trace=incoming(request.headers),
+        unit=unit,
+        # A release that was named is no random draw.
+        trial=None if "@" in chat.model else gateway.router.lineups[serving.name].trial,
     )
-    return await (_stream(gateway, asked, request) if chat.stream else _whole(gateway, asked, request))
+    # Held from here on: between the choice and the work, a switch must not find it unused and unload it.
+    with gateway.router.using(asked.serving):
+        return await (_stream(gateway, asked, request) if chat.stream else _whole(gateway, asked, request))
 
 
 @routes.get("/v1/models")
@@ -76,6 +85,12 @@ def _card(task: str, lineup: Lineup, key: Key) -> ModelCard | None:
     ]
     created = int((lineup.champion.registered.folder / "release.json").stat().st_mtime)
     return ModelCard(id=task, created=created, title=lineup.champion.task.spec.title, releases=releases)
+
+
+def _unit(chat: ChatRequest, said: Conversation, key: Key) -> str:
+    """Who asks, as a digest: the user, where the client names one, or the conversation by its opening."""
+    opening = said.history[0].content if said.history else said.question
+    return digest_value([key.id, chat.user or opening, bool(chat.user)])[:16]
 
 
 def _patience(request: Request, gateway: Gateway) -> float:

@@ -46,6 +46,8 @@ async def exchange(gateway: Gateway, asked: Asked, tell: Tell | None = None) -> 
             raise ApiError(504, "deadline_exceeded", "the deadline passed before the end") from error
         finally:
             span.set_attribute("stepladder.outcome", answer.outcome)
+    if asked.trial and asked.trial.shadow and asked.trial.takes(asked.unit):
+        gateway.shadows.answer(asked, answer)
     return answer
 
 
@@ -67,6 +69,7 @@ async def _answer(gateway: Gateway, asked: Asked, answer: Answer, tell: Tell | N
         span.set_attribute("gen_ai.usage.output_tokens", answer.completion_tokens)
     answer.engine_s = time.monotonic() - asking
     answer.abstained = abstains(asked.serving.task.spec, answer.text)
+    answer.valid = asked.serving.is_valid(answer.text) if asked.chat.response_format is None else None
     inline = gateway.settings.of_task(asked.task).inline_sources
     if inline and answer.sources and not answer.abstained and not asked.wants_schema:
         answer.addition = inlined(answer.sources)

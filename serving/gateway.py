@@ -13,6 +13,7 @@ from serving.metrics import Metrics
 from serving.redaction import redactor
 from serving.router import Router, Serving
 from serving.settings import ServingSettings
+from serving.shadow import Shadows
 from serving.store import Store
 from serving.tracing import tracer_provider
 
@@ -48,6 +49,7 @@ class Gateway:
             self.metrics.records_dropped.inc,
         )
         self.engines = EngineClient()
+        self.shadows = Shadows(self)
         self._traces = tracer_provider(settings.tracing, exporter)
         self.tracer = self._traces.get_tracer("serving")
         self._gates: defaultdict[str, Gate] = defaultdict(
@@ -62,11 +64,12 @@ class Gateway:
         """The queues of the tasks that were asked."""
         return dict(self._gates)
 
-    def serving(self, model: str, *, any_release: bool) -> Serving:
+    def serving(self, model: str, *, any_release: bool, unit: str = "") -> Serving:
         """What answers for ``task`` or ``task@release``.
 
         Args:
             any_release: whether releases other than the champion may be named.
+            unit: the user or conversation that asks; the same one stays with champion or challenger.
 
         Raises:
             ApiError: 404 no such task or release, 403 the release may not be chosen, 503 no champion.
@@ -77,7 +80,7 @@ class Gateway:
             raise ApiError(404, "model_not_found", "no such task: GET /v1/models lists them", param="model")
         if release and not any_release:
             raise ApiError(403, "missing_scope", "to choose a release takes the scope admin", param="model")
-        found = lineup.find(release) if release else lineup.champion
+        found = lineup.find(release) if release else lineup.answering(unit)
         if found is None and release:
             raise ApiError(404, "model_not_found", "no such release of this task is loaded", param="model")
         if found is None:
@@ -86,6 +89,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close the engines' connections, send the last spans, write the last records."""
+        await self.shadows.close()
         await self.engines.close()
         self._traces.shutdown()
         self.store.close()

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from serving.asking import Conversation
-from serving.router import Serving
+from serving.router import Serving, Trial
 from serving.wire import ChatRequest, Extra, Source
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that may be answered. ``deadline``: in the event loop's time."""
+    """A request that may be answered. ``deadline``: in the event loop's time.
+
+    ``unit``: the user or conversation that asks; ``trial``: of a challenger, that the request takes part in.
+    """
 
     chat: ChatRequest
     said: Conversation
@@ -22,6 +25,8 @@ class Asked:
     key_id: str
     deadline: float
     trace: Mapping[str, str]
+    unit: str = ""
+    trial: Trial | None = None
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -49,6 +54,7 @@ class Answer:
     completion_tokens: int = 0
     sources: list[Source] = field(default_factory=list)
     abstained: bool | None = None
+    valid: bool | None = None
     outcome: str = "cancelled"
     retrieval_s: float = 0.0
     engine_s: float = 0.0

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from serving.errors import ApiError
@@ -30,6 +31,7 @@ def recorded(gateway: Gateway, asked: Asked, answer: Answer, trace: str) -> Iter
             "key": asked.key_id,
             "trace": trace,
             "stream": bool(asked.chat.stream),
+            **({"unit": asked.unit, "trial": asdict(asked.trial)} if asked.trial else {}),
         },
     )
     try:
@@ -47,7 +49,7 @@ def recorded(gateway: Gateway, asked: Asked, answer: Answer, trace: str) -> Iter
         raise
     finally:
         took = time.monotonic() - started
-        _record(gateway, asked, "answered", _told(answer, took))
+        _record(gateway, asked, "answered", told(answer, took))
         _measure(gateway, asked, answer, took)
 
 
@@ -64,12 +66,14 @@ def _record(gateway: Gateway, asked: Asked, kind: str, body: dict[str, Any]) -> 
     )
 
 
-def _told(answer: Answer, took: float) -> dict[str, Any]:
+def told(answer: Answer, took: float) -> dict[str, Any]:
+    """What is recorded of an answer; ``took``: seconds."""
     first = answer.first_token_s
     return {
         "outcome": answer.outcome,
         "answer": answer.text,
         "finish_reason": answer.finish_reason,
+        "valid": answer.valid,
         "chunks": [[source.id, source.score] for source in answer.sources],
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,

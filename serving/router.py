@@ -7,6 +7,7 @@ end while others already get the next one: no answer is ever made by two release
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from stepladder.data.answers import Check, answer_check
 from stepladder.engine import RunningEngine
 from stepladder.knowledge.index import Retrieved
-from stepladder.releases import CHAMPION, Registered
+from stepladder.releases import CHALLENGER, CHAMPION, Registered
 from stepladder.tasks import Task
 
 
@@ -50,10 +52,33 @@ class Serving:
         """The task's name; that of ``task.folder`` is "task" in a release."""
         return self.registered.release.task
 
+    def is_valid(self, text: str) -> bool:
+        """Whether an answer has the form that the task asks for."""
+        return self._check(text) is None
+
+    @cached_property
+    def _check(self) -> Check:
+        return answer_check(self.task.spec.output_schema, self.task.folder / "task.yaml")
+
     @cached_property
     def digest(self) -> str:
         """The release's digest."""
         return self.registered.release.digest
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The challenger is tried on a ``share`` of users and conversations; with ``shadow``, unseen."""
+
+    champion: str
+    challenger: str
+    share: float
+    shadow: bool = False
+
+    def takes(self, unit: str) -> bool:
+        """Whether it is the challenger that answers this user or conversation: always, or never."""
+        drawn = hashlib.sha256(f"{self.challenger}\0{unit}".encode()).digest()[:8]
+        return int.from_bytes(drawn) < self.share * 2**64
 
 
 @dataclass(frozen=True)
@@ -62,11 +87,18 @@ class Lineup:
 
     servings: Mapping[str, Serving]
     reason: str = "no release of this task is promoted yet"
+    trial: Trial | None = None
 
     @property
     def champion(self) -> Serving | None:
         """What answers unless a request names another release."""
         return self.servings.get(CHAMPION)
+
+    def answering(self, unit: str) -> Serving | None:
+        """What answers a user or conversation."""
+        if self.trial and not self.trial.shadow and self.trial.takes(unit):
+            return self.servings.get(CHALLENGER) or self.champion
+        return self.champion
 
     def find(self, release: str) -> Serving | None:
         """A loaded release by alias or registry version."""

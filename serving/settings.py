@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -64,6 +65,44 @@ class TaskServing(Strict):
     inline_sources: bool = False
 
 
+class Reconcile(Strict):
+    """How the champions of the registry become what answers."""
+
+    every_s: float = Field(default=3, gt=0, description="between two looks at registry and engines")
+    adapters: Literal["auto", "merge", "hot"] = Field(
+        default="auto", description="auto: hot on a GPU, merged into an engine of their own elsewhere"
+    )
+    smoke_cases: int = Field(default=5, gt=0, description="asked before a release gets a request")
+    attempts: int = Field(default=3, gt=0, description="of a new release to load, before it is refused")
+    pause_s: float = Field(default=5, gt=0, description="after a load that failed; doubled each time")
+    most_pause_s: float = Field(default=60, gt=0)
+
+
+class Margins(Strict):
+    """How much worse a challenger may be and still be promoted: each a share of the requests."""
+
+    errors: float = Field(default=0.02, gt=0, lt=1, description="no answer, or one that broke off")
+    invalid: float = Field(default=0.02, gt=0, lt=1, description="not in the task's form")
+    abstained: float = Field(default=0.05, gt=0, lt=1, description="said that it is not in the documents")
+    slow: float = Field(default=0.05, gt=0, lt=1, description="took longer than slow_s")
+    displeased: float = Field(
+        default=0.05, gt=0, lt=1, description="thumb down 1, none a half, up 0: the mean of these"
+    )
+
+
+class Canary(Strict):
+    """When a challenger that is tried on real requests is promoted, or sent back."""
+
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="chance of a wrong end, over all looks")
+    least: int = Field(default=200, gt=0, description="users or conversations before it is promoted")
+    most: int = Field(default=5000, gt=0, description="users or conversations after which it is sent back")
+    every_s: float = Field(default=30, gt=0, description="between two looks")
+    slow_s: float = Field(default=10, gt=0)
+    feedback_after_s: float = Field(default=600, ge=0, description="after an answer, before its thumbs count")
+    shadows: int = Field(default=4, gt=0, description="unseen answers at once; more are left out")
+    margins: Margins = Margins()
+
+
 class ServingSettings(Strict):
     """All of ``serving.yaml``."""
 
@@ -77,6 +116,8 @@ class ServingSettings(Strict):
     records: Records = Records()
     redact: list[Pattern] = Field(default=[])
     tracing: Tracing = Tracing()
+    reconcile: Reconcile = Reconcile()
+    canary: Canary = Canary()
 
     def of_task(self, task: str) -> TaskServing:
         """How a task's answers are delivered."""

@@ -13,6 +13,7 @@ import typer
 from stepladder.errors import StepladderError
 from stepladder.failures import explained
 from stepladder.ingest_commands import register as register_ingest
+from stepladder.serving_commands import register as register_serving
 from stepladder.stack_commands import register as register_stack
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 register_ingest(app)
 register_stack(app)
+register_serving(app)
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells tell it
 

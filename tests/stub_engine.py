@@ -26,8 +26,9 @@ class StubEngine:
     words it breaks off.
     """
 
-    def __init__(self, says: Says, latency_s: float = 0.0) -> None:
+    def __init__(self, says: Says, latency_s: float = 0.0, name: str = "stub") -> None:
         self.says = says
+        self.name = name
         self.latency_s = latency_s
         self.dies_after: int | None = None
         self.seen: list[dict[str, Any]] = []
@@ -39,12 +40,13 @@ class StubEngine:
     def app(self) -> web.Application:
         app = web.Application(client_max_size=10_000_000)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/health", self._models)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/seen", self._tell_seen)
         return app
 
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "stub", "object": "model"}]})
+        return web.json_response({"object": "list", "data": [{"id": self.name, "object": "model"}]})
 
     async def _tell_seen(self, _: web.Request) -> web.Response:
         return web.json_response(self.seen[-64:])
@@ -104,7 +106,7 @@ def _event(value: dict[str, Any]) -> bytes:
     return f"data: {json.dumps({'id': 'x', 'object': 'chat.completion.chunk', **value})}\n\n".encode()
 
 
-async def _started(engine: StubEngine, port: int) -> web.AppRunner:
+async def started(engine: StubEngine, port: int) -> web.AppRunner:
     runner = web.AppRunner(engine.app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
@@ -119,7 +121,7 @@ def stub_engine(says: Says, latency_s: float = 0.0) -> Iterator[StubEngine]:
     """A running stub on a free port of the loopback, in a thread with an event loop of its own."""
     engine = StubEngine(says, latency_s)
     loop = asyncio.new_event_loop()
-    runner = loop.run_until_complete(_started(engine, 0))
+    runner = loop.run_until_complete(started(engine, 0))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
@@ -139,7 +141,7 @@ def main() -> None:
 
     async def forever() -> None:
         engine = StubEngine(lambda _: "present", options.latency_ms / 1000)
-        await _started(engine, options.port)
+        await started(engine, options.port)
         print(engine.url, flush=True)
         await asyncio.Event().wait()
 

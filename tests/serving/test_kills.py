@@ -1,0 +1,118 @@
+"""``kill -9`` of engine, gateway (and reconciler) and MLflow, under load and during a promotion."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stepladder.promotion import standing
+from tests.serving.house import read_records, wait_until
+from tests.serving.plant import TASK, Plant, asking, plant_in
+
+pytestmark = pytest.mark.slow
+_CLIENTS = 4
+
+
+@dataclass
+class Load:
+    """What clients got: ids of answers, and how many requests failed."""
+
+    answers: set[str] = field(default_factory=set)
+    mixed: list[str] = field(default_factory=list)
+    failed: int = 0
+    over: bool = False
+
+    def ask_on(self, plant: Plant) -> None:
+        with plant.client() as client:
+            while not self.over:
+                try:
+                    body = {**asking(), "user": uuid.uuid4().hex}
+                    told = client.post("/v1/chat/completions", json=body).raise_for_status().json()
+                except httpx.HTTPError:
+                    self.failed += 1
+                    threading.Event().wait(0.1)  # a client that asks again backs off
+                    continue
+                text = told["choices"][0]["message"]["content"]
+                if len(set(text.split())) != 1:
+                    self.mixed.append(text)
+                self.answers.add(told["id"])
+
+    def more(self, count: int) -> None:
+        """Wait until so many more were answered."""
+        wanted = len(self.answers) + count
+        wait_until(lambda: len(self.answers) >= wanted, timeout_s=180)
+
+
+@contextmanager
+def under_load(plant: Plant) -> Iterator[Load]:
+    load = Load()
+    clients = [threading.Thread(target=load.ask_on, args=(plant,)) for _ in range(_CLIENTS)]
+    for client in clients:
+        client.start()
+    try:
+        yield load
+    finally:
+        load.over = True
+        for client in clients:
+            client.join()
+
+
+def kill(plant: Plant, module: str) -> None:
+    for process in plant.children(module):
+        with suppress(Exception):
+            process.kill()
+
+
+def until_says(plant: Plant, word: str) -> None:
+    wait_until(lambda: plant.says() == word, timeout_s=240)
+
+
+def test_whatever_is_killed_comes_back_to_what_is_wanted(tmp_path: Path) -> None:
+    with plant_in(tmp_path) as plant:
+        plant.release("alpha")
+        plant.stepladder("promote", TASK)
+        plant.release("beta")
+        plant.serve.start()
+        until_says(plant, "alpha")
+        with under_load(plant) as load:
+            load.more(5)
+
+            plant.stepladder("promote", TASK, plant.versions["beta"])
+            kill(plant, "vllm.entrypoints")
+            until_says(plant, "beta")
+            load.more(5)
+
+            plant.stepladder("rollback", TASK)
+            kill(plant, "-m serving")
+            until_says(plant, "alpha")
+            load.more(5)
+
+            failed = load.failed
+            plant.mlflow.kill()
+            load.more(20)
+            assert load.failed == failed, "without a registry the champion goes on"
+            assert plant.says() == "alpha"
+            kill(plant, "-m serving")
+            until_says(plant, "alpha")  # and comes back without it
+
+            plant.mlflow.start()
+            plant.stepladder("promote", TASK, plant.versions["beta"], "--wait", "120")
+            assert plant.says() == "beta"
+
+            plant.release("gamma")
+            plant.stepladder("canary", TASK, "--share", "0.5")
+            load.more(10)
+            kill(plant, "-m serving")  # the trial goes on where it was
+            wait_until(lambda: standing(TASK).champion == plant.versions["gamma"], timeout_s=240)
+            until_says(plant, "gamma")
+        assert load.mixed == []
+        records = tmp_path / "machine/var/interactions.sqlite"
+        asked = {event["interaction"] for event in read_records(records, "asked")}
+        assert load.answers <= asked, "what was answered before a kill is on the disk"

@@ -1,0 +1,162 @@
+"""From files to a release that answers: what is not as registered never does; a real vLLM, a real index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from serving.loading import Loader
+from serving.router import Lineup
+from serving.search import SearchProcess
+from serving.settings import Reconcile
+from serving.smoke import RefusalError
+from stepladder.cache import Cache
+from stepladder.files import digest_file, write_json, writing
+from stepladder.knowledge.build import build_index
+from stepladder.knowledge.embed import load_embedder
+from stepladder.models import PACKAGED_BASE, model_digest
+from stepladder.promotion import Version
+from stepladder.prompting.compose import Plan
+from stepladder.releases import OUTCOMES, Release, freeze, short
+from stepladder.settings import Knowledge, load_settings
+from stepladder.stages.workspace import Workspace
+from tests.serving.fake_vllm.vllm.entrypoints.openai.api_server import WORDS
+from tests.serving.house import PAGES, ROOT, Gate, House, answering, house_in
+from tests.serving.plant import make_base
+from tests.serving.test_smoke import outcome, outcomes
+
+PACKAGED = "packaged:all-MiniLM-L6-v2"
+SAID = '"The default of state is enabled"'
+SPEC: dict[str, Any] = {"title": "T", "bars": {"score": 0.5}, "margin": 0.1, "monthly_requests": 1}
+
+
+@pytest.fixture
+def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loader]:
+    """On a machine with nothing but a base model; its engines are stubs in vLLM's place."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests/serving/fake_vllm'}{os.pathsep}{ROOT}")
+    make_base(tmp_path)
+    with closing(SearchProcess()) as searches:
+        yield Loader(workspace_in(tmp_path), Reconcile(), searches)
+
+
+def workspace_in(folder: Path) -> Workspace:
+    settings = load_settings(ROOT / "params.yaml")
+    engine = settings.engine.model_copy(update={"url": None})
+    return Workspace(folder, settings.model_copy(update={"engine": engine}))
+
+
+def frozen(
+    folder: Path, said: str, *, base: Path, spec: dict[str, Any], plan: Plan, index: Path | None = None
+) -> Version:
+    """A release that lies where a copy from the registry would."""
+    task = folder / "task"
+    task.mkdir()
+    (task / "task.yaml").write_text(yaml.safe_dump({**SPEC, **spec}))
+    (task / "prompt.md").write_text("Hello")
+    told = outcomes(outcome(1, said), outcome(2, said))
+    write_json(folder / OUTCOMES, told.model_dump(mode="json"))
+    release = Release(
+        task="t",
+        plan=plan,
+        base=str(base),
+        base_digest=model_digest(str(base)),
+        embedder=PACKAGED,
+        knowledge=Knowledge(),
+        task_digest="t",
+        prompt_digest=digest_file(task / "prompt.md"),
+        index_version=yaml.safe_load((index / "manifest.json").read_text())["version"] if index else None,
+        adapter_digest=None,
+        verdict_digest="v",
+    )
+    out = workspace_in(folder).releases / short(release.digest)
+    freeze(release, out, task=task, files={OUTCOMES: folder / OUTCOMES}, index=index, adapter=None)
+    return Version(version="1", digest=release.digest, rung=plan.rung)
+
+
+def plain(folder: Path, said: str = " ".join(["Hello"] * WORDS)) -> Version:
+    plan = Plan(rung="prompt", context_tokens=10)
+    return frozen(folder, said, base=folder / "models/tiny", spec={"scorer": "exact"}, plan=plan)
+
+
+def test_what_is_as_registered_is_loaded_and_let_go(loader: Loader, tmp_path: Path) -> None:
+    loaded = loader.load("t", plain(tmp_path))
+    assert loaded.serving.engine.alive()
+    assert loaded.frees_gib() > 0
+    loaded.close()
+    assert not loaded.serving.engine.alive()
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ("task/prompt.md", "prompt is not the one that was registered"),
+        ("release.json", "not a release"),
+        (OUTCOMES, "2 of 2 smoke cases"),
+        ("models/tiny/config.json", "made with another base model"),
+    ],
+)
+def test_what_was_changed_since_is_refused(loader: Loader, tmp_path: Path, changed: str, why: str) -> None:
+    version = plain(tmp_path)
+    folder = tmp_path if changed.startswith("models") else tmp_path / ".stepladder/releases"
+    for path in folder.rglob(Path(changed).name):
+        path.write_text(path.read_text().replace("Hello", "Bye") if changed == OUTCOMES else "{ }")
+    with pytest.raises(RefusalError, match=why):
+        loader.load("t", version)
+
+
+def test_a_release_of_another_task_is_refused(loader: Loader, tmp_path: Path) -> None:
+    with pytest.raises(RefusalError, match="release of task 't'"):
+        loader.load("other", plain(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_real_vllm_answers_behind_the_gateway_from_a_real_index(tmp_path: Path) -> None:
+    """Whole, streamed and in the client's own form; what a model of this size says is not judged here."""
+    if not (ROOT / PACKAGED_BASE).is_dir():
+        pytest.skip("no base model: make setup")
+    with writing(tmp_path / "built") as draft, Cache(tmp_path / "cache.sqlite") as cache:
+        build_index(PAGES, Knowledge(), load_embedder(PACKAGED), draft, cache, "t")
+    version = frozen(
+        tmp_path,
+        SAID,
+        base=ROOT / PACKAGED_BASE,
+        # The one answer that it may give, so that the smoke cases are known beforehand.
+        spec={"scorer": "exact", "output_schema": {"enum": [yaml.safe_load(SAID)]}},
+        plan=Plan(rung="rag", context_tokens=100, constrained=True),
+        index=tmp_path / "built",
+    )
+    with closing(SearchProcess()) as searches, house_in(tmp_path / "house") as house:
+        loaded = Loader(workspace_in(tmp_path), Reconcile(), searches).load("t", version)
+        try:
+            house.router.put("t", Lineup({"champion": loaded.serving}))
+            with answering(house) as gate:
+                ask_in_all_ways(gate, house)
+        finally:
+            loaded.close()
+
+
+def ask_in_all_ways(gate: Gate, house: House) -> None:
+    client = gate.openai()
+    question: Any = [{"role": "user", "content": "What is the default of state of ufw?"}]
+    whole = client.chat.completions.create(model="t", messages=question)
+    assert whole.choices[0].message.content == SAID
+    assert whole.usage
+    assert whole.usage.completion_tokens > 5
+    assert whole.model_extra
+    assert whole.model_extra["stepladder"]["sources"][0]["page"] == "ufw"
+
+    stream = client.chat.completions.create(model="t", messages=question, stream=True)
+    parts = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
+    assert len([part for part in parts if part]) > 3
+    assert "".join(parts) == SAID
+
+    form: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"enum": ["yes", "no"]}}}
+    own = client.chat.completions.create(model="t", messages=question, response_format=form)
+    assert own.choices[0].message.content in ('"yes"', '"no"')
+    assert [event["valid"] for event in gate.records("answered")] == [True, True, None]
