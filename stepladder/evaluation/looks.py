@@ -77,6 +77,7 @@ def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: st
             f"MLflow does not answer, so looks at the test cannot be counted: {why}",
             where=without_password(tracking_uri),
             remedy="start the tracking server, or set mlflow.tracking_uri (MLFLOW_TRACKING_URI) to one",
+            may_pass=True,
         ) from error
     return len({run.data.params.get("digest.responses", "") for run in runs} | {responses})
 
