@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serving.auth import SCOPES, Scope, create_key, read_keys, revoke_key
-from serving.settings import load_serving_settings
+from serving.settings import ServingSettings, load_serving_settings
 from stepladder.errors import StepladderError
+
+if TYPE_CHECKING:
+    from stepladder.stages.workspace import Workspace
 
 app = typer.Typer(help="The gateway.", add_completion=False, pretty_exceptions_enable=False)
 keys = typer.Typer(help="API keys: made here, stored as hashes.", no_args_is_help=True)
@@ -28,24 +32,47 @@ def serve(
         str | None, typer.Option(help="a server that has the models loaded, instead of starting vLLM")
     ] = None,
 ) -> None:
-    """Serve the champion of every task until interrupted."""
+    """Serve the champion of every task until interrupted, and follow the registry."""
     if context.invoked_subcommand:
         return
-    import uvicorn
-
-    from serving.app import create_app
-    from serving.loading import loaded_router
     from stepladder.console import say
     from stepladder.stages.workspace import open_workspace
 
     settings = load_serving_settings()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     if not read_keys(settings.keys):
         say("no API key yet: `python -m serving keys create NAME --scope chat --scope feedback` makes one")
-    with loaded_router(open_workspace(Path()), challengers=challengers, engine_url=engine_url) as router:
-        say(f"gateway: http://{settings.host}:{settings.port}")
+    _serve(settings, open_workspace(Path()), challengers=challengers, engine_url=engine_url)
+
+
+def _serve(
+    settings: ServingSettings, workspace: Workspace, *, challengers: bool, engine_url: str | None
+) -> None:
+    import uvicorn
+
+    from serving.app import create_app
+    from serving.loading import Loader
+    from serving.reconciler import Reconciler
+    from serving.registry import MlflowRegistry
+    from serving.router import Router
+    from serving.search import SearchProcess
+    from stepladder.console import say
+    from stepladder.serving_record import RECORD
+
+    tasks, router = workspace.settings.tasks, Router()
+    with closing(SearchProcess()) as searches:
+        reconciler = Reconciler(
+            router,
+            tasks,
+            MlflowRegistry(workspace.settings.mlflow, tasks, challengers=challengers),
+            Loader(workspace, settings.reconcile, searches, engine_url),
+            workspace.scratch / RECORD,
+            settings.reconcile,
+        )
+        say(f"gateway: http://{settings.host}:{settings.port}; `stepladder status` tells what answers")
         uvicorn.run(
-            create_app(settings, router),
+            create_app(settings, router, reconciler=reconciler),
             host=settings.host,
             port=settings.port,
             access_log=False,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from serving import chat, feedback, health
+from serving import chat, feedback, health, wake
 from serving.errors import ApiError
 from serving.gateway import Gateway
 from serving.guard import Guard
 from serving.openapi import complete_openapi
+from serving.reconciler import Reconciler
 from serving.router import Router
 from serving.settings import ServingSettings
 
@@ -26,13 +28,19 @@ if TYPE_CHECKING:
 _PAGE = Path(__file__).parent / "page"
 
 
-def create_app(settings: ServingSettings, router: Router, exporter: SpanExporter | None = None) -> FastAPI:
+def create_app(
+    settings: ServingSettings,
+    router: Router,
+    exporter: SpanExporter | None = None,
+    reconciler: Reconciler | None = None,
+) -> FastAPI:
     """The gateway as an ASGI application.
 
     Args:
         settings: ``serving.yaml``.
         router: which release answers for a task; may change while the application runs.
         exporter: takes the spans instead of the configured endpoint.
+        reconciler: runs as long as the application, and is woken by MLflow's webhook, if its secret is known.
     """
 
     @asynccontextmanager
@@ -40,8 +48,11 @@ def create_app(settings: ServingSettings, router: Router, exporter: SpanExporter
         gateway = Gateway(settings, router, exporter)
         app.state.gateway = gateway
         app.state.readiness = health.Readiness(gateway)
+        secret = os.environ.get(wake.SECRET)
+        app.state.hook = wake.Hook(secret, reconciler.wake) if secret and reconciler else None
         try:
-            yield
+            async with reconciler.running() if reconciler else nullcontext():
+                yield
         finally:
             await gateway.close()
 
@@ -53,7 +64,7 @@ def create_app(settings: ServingSettings, router: Router, exporter: SpanExporter
         docs_url=None,  # their pages load scripts from a CDN
         redoc_url=None,
     )
-    for routes in (chat.routes, feedback.routes, health.routes):
+    for routes in (chat.routes, feedback.routes, health.routes, wake.routes):
         app.include_router(routes)
     if settings.page:
         _add_page(app)

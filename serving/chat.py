@@ -39,7 +39,9 @@ async def complete(chat: ChatRequest, request: Request) -> Response:
         deadline=asyncio.get_running_loop().time() + _patience(request, gateway),
         trace=incoming(request.headers),
     )
-    return await (_stream(gateway, asked, request) if chat.stream else _whole(gateway, asked, request))
+    # Held from here on: between the choice and the work, a switch must not find it unused and unload it.
+    with gateway.router.using(asked.serving):
+        return await (_stream(gateway, asked, request) if chat.stream else _whole(gateway, asked, request))
 
 
 @routes.get("/v1/models")

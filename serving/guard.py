@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 
 from serving.auth import SCOPES, Scope
 from serving.errors import ApiError, internal_error
+from serving.wake import PATH as WEBHOOK
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Send
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("serving")
 
-_OPEN = frozenset({"/healthz", "/readyz", "/", "/page/app.js", "/page/style.css"})
+# What the webhook sends is signed instead.
+_OPEN = frozenset({"/healthz", "/readyz", "/", "/page/app.js", "/page/style.css", WEBHOOK})
 _SCOPES: dict[str, tuple[Scope, ...]] = {
     "/v1/chat/completions": ("chat", "admin"),
     "/v1/models": ("chat", "admin"),

@@ -1,121 +1,176 @@
-"""From the registry to the router: fetch releases, open their indexes, attach to or start their engines."""
+"""From a registered version to a loaded release that passed its smoke cases: model, engine, index."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
+from serving.engines import Engines
 from serving.retrieval import BatchedRetrieval
-from serving.router import Lineup, Router, Serving
+from serving.router import Serving
 from serving.search import IndexPlace, SearchProcess
-from stepladder.console import say
-from stepladder.engine import RunningEngine, engine
+from serving.settings import Reconcile
+from serving.smoke import RefusalError, choose, require_smoke
+from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
+from stepladder.evaluation.records import RungOutcomes
+from stepladder.files import read_json
+from stepladder.hardware import device
 from stepladder.knowledge.manifest import read_manifest
 from stepladder.models import model_digest, require_base
-from stepladder.releases import CHALLENGER, CHAMPION, Registered, use_mlflow, with_alias
+from stepladder.promotion import Version
+from stepladder.releases import (
+    OUTCOMES,
+    NotAsRegisteredError,
+    Registered,
+    fetch_version,
+    registered_name,
+    require_contents,
+    short,
+)
 from stepladder.stages.finetune import merged_model
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import load_task
 
 
-@contextmanager
-def loaded_router(
-    workspace: Workspace, *, challengers: bool = False, engine_url: str | None = None
-) -> Iterator[Router]:
-    """A router over the releases that are promoted now; their engines and indexes live as long as the block.
+class UnfetchedError(Exception):
+    """A release could not be copied from where it lies: nobody's fault that the release could mend."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A loaded release. ``close`` gives back what it holds, and is for the thread that loaded it."""
+
+    serving: Serving
+    close: Callable[[], None]
+    frees_gib: Callable[[], float] = lambda: 0.0
+
+
+class Loader:
+    """Loads releases. All its methods but ``abort`` are for one thread that lives as long as it does.
 
     Args:
-        challengers: whether a task without a champion is answered by its challenger.
-        engine_url: a server that has every release's model loaded already; None starts vLLM as needed.
-
-    Raises:
-        StepladderError: no task has such a release, or one cannot be loaded.
+        workspace: the base model, merged models, copies of releases.
+        settings: the section ``reconcile`` of ``serving.yaml``.
+        searches: the process that indexes are asked in.
+        engine_url: a server that has every release's model loaded already.
     """
-    use_mlflow(workspace.settings.mlflow)
-    with ExitStack() as stack:
-        loader = _Loader(workspace, engine_url, stack)
-        lineups = {name: _lineup(loader, name, challengers) for name in workspace.settings.tasks}
-        if not any(lineup.champion for lineup in lineups.values()):
-            raise StepladderError(
-                "no task has a champion",
-                where=workspace.settings.mlflow.tracking_uri,
-                remedy=f"give a release the alias {CHAMPION} in MLflow, or serve challengers: --challengers",
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: Reconcile,
+        searches: SearchProcess,
+        engine_url: str | None = None,
+    ) -> None:
+        self._workspace = workspace
+        self._settings = settings
+        self._searches = searches
+        self._has_all = engine_url is not None
+        engine = workspace.settings.engine
+        if engine_url:
+            engine = engine.model_copy(update={"url": engine_url})
+        self._engine = engine
+        self._engines = Engines(engine, workspace.scratch / "logs", lambda _: self._go_on())
+        self._bases: dict[str, str] = {}
+        self._aborted = threading.Event()
+
+    def abort(self) -> None:
+        """Let a load that is under way fail soon."""
+        self._aborted.set()
+
+    def load(self, task: str, version: Version) -> Loaded:
+        """Load a version and try its smoke cases; nothing of it stays when it fails.
+
+        Raises:
+            RefusalError: it is not what was registered, or fails its smoke cases.
+            UnfetchedError: its files cannot be had now.
+            NoRoomError: its engine does not fit beside those that run.
+            StepladderError: its engine or index does not open.
+        """
+        self._go_on()
+        registered = self._fetched(task, version)
+        with ExitStack() as stack:
+            engine, model = self._engine_for(registered, stack)
+            place = self._index(registered)
+            self._require_smoke(registered, engine, place)
+            serving = Serving(
+                registered=registered,
+                task=load_task(registered.folder / "task", rows=False),
+                engine=engine,
+                retrieval=BatchedRetrieval(partial(self._searches.search, place)) if place else None,
             )
-        yield Router(lineups)
+            close = stack.pop_all().close
+            return Loaded(serving, close, lambda: self._engines.frees_gib(model))
+        raise AssertionError  # an ExitStack hides nothing here
 
+    def _go_on(self) -> None:
+        if self._aborted.is_set():
+            raise StepladderError("the gateway is ending")
 
-def _lineup(loader: _Loader, name: str, challengers: bool) -> Lineup:
-    scratch = loader.workspace.scratch / "releases"
-    found = {alias: with_alias(name, alias, scratch) for alias in (CHAMPION, CHALLENGER)}
-    if found[CHAMPION] is None and challengers:
-        found[CHAMPION] = found[CHALLENGER]
-    champion = found[CHAMPION]
-    if champion is None:
-        say(f"{name}: no champion, not served")
-        return Lineup({})
-    say(f"{name}: version {champion.version} ({champion.release.plan.rung})")
-    return Lineup({CHAMPION: loader.load(champion)})
+    def _fetched(self, task: str, version: Version) -> Registered:
+        name = registered_name(task)
+        try:
+            found = fetch_version(name, version.version, version.digest, self._workspace.releases)
+            require_contents(found)
+        except NotAsRegisteredError as error:
+            raise RefusalError(error.what) from error
+        except Exception as error:
+            raise UnfetchedError(f"its files cannot be had: {error}") from error
+        if found.release.task != task:
+            raise RefusalError(f"it is a release of task {found.release.task!r}")
+        return found
 
-
-class _Loader:
-    """Loads releases; engines that several have in common are loaded once."""
-
-    def __init__(self, workspace: Workspace, engine_url: str | None, stack: ExitStack) -> None:
-        self.workspace = workspace
-        self._engine_url = engine_url
-        self._stack = stack
-        self._engines: dict[str, RunningEngine] = {}
-        self._process = stack.enter_context(closing(SearchProcess()))
-
-    def load(self, registered: Registered) -> Serving:
-        return Serving(
-            registered=registered,
-            task=load_task(registered.folder / "task", rows=False),
-            engine=self._engine(registered),
-            retrieval=self._retrieval(registered),
-        )
-
-    def _engine(self, registered: Registered) -> RunningEngine:
+    def _engine_for(self, registered: Registered, stack: ExitStack) -> tuple[RunningEngine, str]:
+        """The engine that answers, and the model that it was started with."""
         release = registered.release
-        base = require_base(release.base)
-        if model_digest(base) != release.base_digest:
-            raise StepladderError(
-                "the base model is not the one that the release was made with",
-                where=base,
-                remedy="put that model back, or promote a release of the model that is there",
-            )
-        settings = self.workspace.settings.engine
-        model = base
-        if self._engine_url:
-            settings = settings.model_copy(update={"url": self._engine_url})
-        elif release.adapter_digest:
-            settings = settings.model_copy(update={"url": None})
-            adapter = registered.folder / "adapter"
-            model = str(merged_model(self.workspace, base, adapter, release.adapter_digest))
-        if model not in self._engines:
-            say(f"engine: {settings.url or f'starting vLLM for {model} (about a minute on a CPU)'}")
-            self._engines[model] = self._stack.enter_context(
-                engine(model, settings, self.workspace.scratch / "logs")
-            )
-        return self._engines[model]
+        base = self._require_base(release.base, release.base_digest)
+        adapter = registered.folder / "adapter"
+        if release.adapter_digest is None or self._has_all:
+            return stack.enter_context(self._engines.running(base, attach=True, adapters=self._hot)), base
+        if self._hot:
+            engine = stack.enter_context(self._engines.running(base, attach=True, adapters=True))
+            name = f"adapter-{short(release.adapter_digest)}"
+            return stack.enter_context(self._engines.with_adapter(engine, name, adapter)), base
+        merged = str(merged_model(self._workspace, base, adapter, release.adapter_digest))
+        return stack.enter_context(self._engines.running(merged, attach=False)), merged
 
-    def _retrieval(self, registered: Registered) -> BatchedRetrieval | None:
+    @property
+    def _hot(self) -> bool:
+        """Whether adapters join an engine that runs, rather than being merged."""
+        wanted = self._settings.adapters
+        return device() == "cuda" if wanted == "auto" else wanted == "hot"
+
+    def _require_base(self, name: str, digest: str) -> str:
+        base = require_base(name)
+        if base not in self._bases:  # it is large, and read once
+            self._bases[base] = model_digest(base)
+        if self._bases[base] != digest:
+            raise RefusalError(f"it was made with another base model than the one in {base}")
+        return base
+
+    def _index(self, registered: Registered) -> IndexPlace | None:
         release = registered.release
         if not release.plan.retrieval:
             return None
         folder = registered.folder / "index"
-        if not folder.is_dir():  # a server holds the index; its manifest lies in the workspace
-            folder = self.workspace.index(release.task)
+        if not folder.is_dir():  # of before releases carried the manifest of an index on a server
+            folder = self._workspace.index(release.task)
         if read_manifest(folder).version != release.index_version:
-            raise StepladderError(
-                "the index is not the version that the release was made with",
-                where=str(folder),
-                remedy="promote a release of the index that is there, or put that version back",
-            )
-        place = IndexPlace(folder=folder, knowledge=release.knowledge, embedder=release.embedder)
-        # Also a warm-up: the index opens and the embedder loads at their first question.
-        asyncio.run(self._process.search(place, ["warm up"]))
-        return BatchedRetrieval(partial(self._process.search, place))
+            raise RefusalError("the index is not the version that it was made with")
+        return IndexPlace(folder=folder, knowledge=release.knowledge, embedder=release.embedder)
+
+    def _require_smoke(self, registered: Registered, engine: RunningEngine, place: IndexPlace | None) -> None:
+        path = registered.folder / OUTCOMES
+        outcomes = RungOutcomes.model_validate(read_json(path)) if path.is_file() else None
+        require_smoke(
+            load_task(registered.folder / "task", rows=False),
+            registered.release.plan,
+            engine,
+            partial(self._searches.ask, place) if place else None,
+            choose(outcomes, self._settings.smoke_cases) if outcomes else [],
+            self._engine.request_timeout_s,
+        )

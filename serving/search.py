@@ -35,7 +35,10 @@ class IndexPlace(Strict):
 
 
 class SearchProcess:
-    """One process for all indexes: embedding fills the cores by itself. Make it on the event loop."""
+    """One process for all indexes: embedding fills the cores by itself.
+
+    It ends with the thread that asked first, which must live as long as it is asked.
+    """
 
     def __init__(self) -> None:
         self._pool = _pool()
@@ -55,6 +58,10 @@ class SearchProcess:
                 self._pool = _pool()
             return await loop.run_in_executor(self._pool, search, place.model_dump_json(), list(questions))
 
+    def ask(self, place: IndexPlace, question: str) -> list[Passage]:
+        """The best passages for one question, from a thread that may wait. See ``search``."""
+        return asyncio.run(self.search(place, [question]))[0]
+
     def close(self) -> None:
         """End the process."""
         self._pool.shutdown(cancel_futures=True)
@@ -67,7 +74,7 @@ def _pool() -> ProcessPoolExecutor:
 def _begin() -> None:
     """In the process: end with the gateway, and leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
+    die_with_parent()()
 
 
 def search(place: str, questions: list[str]) -> list[list[Passage]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -64,6 +65,19 @@ class TaskServing(Strict):
     inline_sources: bool = False
 
 
+class Reconcile(Strict):
+    """How the champions of the registry become what answers."""
+
+    every_s: float = Field(default=3, gt=0, description="between two looks at registry and engines")
+    adapters: Literal["auto", "merge", "hot"] = Field(
+        default="auto", description="auto: hot on a GPU, merged into an engine of their own elsewhere"
+    )
+    smoke_cases: int = Field(default=5, gt=0, description="asked before a release gets a request")
+    attempts: int = Field(default=3, gt=0, description="of a new release to load, before it is refused")
+    pause_s: float = Field(default=5, gt=0, description="after a load that failed; doubled each time")
+    most_pause_s: float = Field(default=60, gt=0)
+
+
 class ServingSettings(Strict):
     """All of ``serving.yaml``."""
 
@@ -77,6 +91,7 @@ class ServingSettings(Strict):
     records: Records = Records()
     redact: list[Pattern] = Field(default=[])
     tracing: Tracing = Tracing()
+    reconcile: Reconcile = Reconcile()
 
     def of_task(self, task: str) -> TaskServing:
         """How a task's answers are delivered."""

@@ -13,6 +13,7 @@ import typer
 from stepladder.errors import MAY_PASS, StepladderError
 from stepladder.failures import explained
 from stepladder.ingest_commands import register as register_ingest
+from stepladder.serving_commands import register as register_serving
 
 if TYPE_CHECKING:
     from stepladder.stages.workspace import Workspace
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 register_ingest(app)
+register_serving(app)
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells tell it
 

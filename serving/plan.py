@@ -1,0 +1,200 @@
+"""What to do next for a task, from what is wanted and what is there.
+
+Pure functions of what was just observed, called every few seconds: an event that was lost, an engine that
+died or a gateway that restarted needs no case of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stepladder.promotion import Standing, Version
+
+
+@dataclass(frozen=True)
+class Held:
+    """A release that is loaded and passed its smoke cases here.
+
+    ``alive``: its engine answers and has its model; ``users``: requests that hold it; ``frees_gib``: memory
+    that unloading it gives back, 0 where another release uses the same engine.
+    """
+
+    id: int
+    version: str
+    alive: bool = True
+    users: int = 0
+    frees_gib: float = 0.0
+
+
+@dataclass(frozen=True)
+class Actual:
+    """What is there of a task.
+
+    ``serving``: the id of what answers now; ``loading``: versions under way; ``resting``: versions whose
+    loading failed and that are tried again later, with the reason; ``cramped``: versions for whose engine
+    so many GiB are missing.
+    """
+
+    serving: int | None = None
+    held: tuple[Held, ...] = ()
+    loading: frozenset[str] = frozenset()
+    resting: Mapping[str, str] = field(default_factory=dict)
+    cramped: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def champion(self) -> Held | None:
+        """What answers now."""
+        return next((one for one in self.held if one.id == self.serving), None)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load a version beside what is there, and try its smoke cases."""
+
+    version: Version
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Let requests that start from now on be answered by this."""
+
+    held: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Let no release answer."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unload:
+    """Let go of what no request holds."""
+
+    held: int
+
+
+@dataclass(frozen=True)
+class Remember:
+    """Note in the registry what a rollback goes to."""
+
+    version: str
+
+
+Action = Load | Switch | Stop | Unload | Remember
+
+
+def target(wanted: Standing, actual: Actual) -> Version | None:
+    """The release that should answer: the champion; where that is refused, what answers or answered last."""
+    champion = wanted.find(wanted.champion)
+    if champion is None or not champion.refused:
+        return champion
+    now = actual.champion
+    last = [now.version] if now and now.alive else []
+    found = [wanted.find(number) for number in [*last, wanted.previous]]
+    return next((one for one in found if one and not one.refused), None)
+
+
+def plan(wanted: Standing, actual: Actual) -> list[Action]:
+    """The next steps towards what is wanted, in order; none when all is as it should be."""
+    aim = target(wanted, actual)
+    return [*_remember(wanted, actual), *_converge(wanted, actual, aim), *_tidy(wanted, actual, aim)]
+
+
+def _remember(wanted: Standing, actual: Actual) -> list[Action]:
+    """A champion moved by hand leaves its predecessor without a name: give it one before anything changes."""
+    now = actual.champion
+    known = wanted.find(now.version) if now else None
+    if known is None or known.refused or wanted.champion is None:
+        return []
+    named = known.version in (wanted.champion, wanted.previous)
+    return [] if named else [Remember(known.version)]
+
+
+def _converge(wanted: Standing, actual: Actual, aim: Version | None) -> list[Action]:
+    if aim is None:
+        return [Stop(_nothing(wanted))] if actual.champion else []
+    ready = _ready(aim.version, actual)
+    if ready:
+        return [] if ready.id == actual.serving else [Switch(ready.id)]
+    if aim.version in actual.loading or aim.version in actual.resting:
+        return []
+    if aim.version in actual.cramped:
+        return _make_room(wanted, actual, aim)
+    return [Load(aim)]
+
+
+def _ready(version: str, actual: Actual) -> Held | None:
+    """What can answer by this version: what answers already, if it can."""
+    able = [one for one in actual.held if one.version == version and one.alive]
+    return next((one for one in able if one.id == actual.serving), able[0] if able else None)
+
+
+def _make_room(wanted: Standing, actual: Actual, aim: Version) -> list[Action]:
+    """Drain and switch: stop the champion if that, and nothing less, gives the memory that is missing.
+
+    What waits for a rollback is given up before that (`_tidy`), and its name must stand in the registry.
+    """
+    now = actual.champion
+    if now is None or any(one.id != now.id for one in actual.held):
+        return []
+    is_named = now.version in (wanted.previous, wanted.champion)
+    if is_named and now.frees_gib >= actual.cramped[aim.version]:
+        return [Stop(f"version {aim.version} is being loaded; there is memory for one engine only")]
+    return []
+
+
+def _tidy(wanted: Standing, actual: Actual, aim: Version | None) -> list[Action]:
+    kept = {actual.serving}
+    chosen = _ready(aim.version, actual) if aim else None
+    if chosen:
+        kept.add(chosen.id)
+    standby = rollback_target(wanted, actual, aim)
+    if standby:
+        kept.add(standby.id)
+    return [Unload(one.id) for one in actual.held if one.id not in kept and not one.users]
+
+
+def rollback_target(wanted: Standing, actual: Actual, aim: Version | None) -> Held | None:
+    """What stays loaded for a rollback: the previous champion, while there is memory for it."""
+    previous = wanted.find(wanted.previous)
+    if previous is None or previous.refused or previous == aim:
+        return None
+    if aim and aim.version in actual.cramped:
+        return None
+    return _ready(previous.version, actual)
+
+
+def explain(wanted: Standing, actual: Actual) -> str:
+    """Why what answers is not what is wanted, in words; ``as wanted`` where it is."""
+    champion = wanted.find(wanted.champion)
+    now = actual.champion
+    if champion is None:
+        return _nothing(wanted)
+    if champion.refused:
+        kept = f"; version {now.version} answers" if now else ""
+        return f"version {champion.version} was refused: {champion.refused}{kept}"
+    if now and now.version == champion.version and now.alive:
+        return "as wanted"
+    return _progress(champion, actual)
+
+
+def _progress(champion: Version, actual: Actual) -> str:
+    number = champion.version
+    now = actual.champion
+    died = f"the engine of version {number} died; " if now and now.version == number else ""
+    if number in actual.loading:
+        return f"{died}version {number} is being loaded"
+    if number in actual.resting:
+        return f"{died}version {number} is tried again soon: {actual.resting[number]}"
+    if number in actual.cramped:
+        return f"{died}{actual.cramped[number]:.1f} GiB of memory are missing for version {number}"
+    return f"{died}version {number} comes next"
+
+
+def _nothing(wanted: Standing) -> str:
+    if wanted.champion is None:
+        return "no release of this task is promoted yet"
+    return f"version {wanted.champion} was refused, and none before it can answer"

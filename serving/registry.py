@@ -1,0 +1,96 @@
+"""The registry as the reconciler asks it: what is wanted, and what it has to be told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from stepladder import promotion
+from stepladder.failures import first_line
+from stepladder.promotion import Standing
+from stepladder.releases import use_mlflow
+from stepladder.settings import Mlflow
+
+log = logging.getLogger("serving")
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to write into the registry about a version; ``reason`` says why it was refused."""
+
+    task: str
+    version: str
+    kind: Literal["previous", "refused", "passed"]
+    reason: str = ""
+
+
+class Registry(Protocol):
+    """Where releases are registered. Asked from a thread that may wait."""
+
+    def sync(self, notes: Iterable[Note]) -> tuple[dict[str, Standing], list[Note]]:
+        """Write notes, then read every task's standing.
+
+        Returns:
+            The standings by task, and the notes that could not be written.
+
+        Raises:
+            Exception: it does not answer; nothing is known of the notes.
+        """
+
+
+class MlflowRegistry:
+    """See ``Registry``. ``challengers``: whether a task without a champion is answered by its challenger."""
+
+    def __init__(self, settings: Mlflow, tasks: Iterable[str], *, challengers: bool = False) -> None:
+        self._settings = settings
+        self._tasks = tuple(tasks)
+        self._challengers = challengers
+        self._open = False
+
+    def sync(self, notes: Iterable[Note]) -> tuple[dict[str, Standing], list[Note]]:
+        """See ``Registry``."""
+        if not self._open:
+            use_mlflow(self._settings)
+            self._open = True
+        unwritten = [note for note in notes if not _written(note)]
+        found = {task: self._wanted(promotion.standing(task)) for task in self._tasks}
+        # A version that was deleted cannot be told anything any more.
+        return found, [one for one in unwritten if one.version in found[one.task].versions]
+
+    def _wanted(self, standing: Standing) -> Standing:
+        if self._challengers and standing.champion is None:
+            return standing.model_copy(update={"champion": standing.challenger})
+        return standing
+
+
+def _written(note: Note) -> bool:
+    try:
+        if note.kind == "previous":
+            promotion.remember(note.task, note.version)
+        elif note.kind == "passed":
+            promotion.note_passed(note.task, note.version)
+        else:
+            promotion.refuse(note.task, note.version, note.reason)
+    except Exception as error:
+        log.error("%s version %s cannot be marked: %s", note.task, note.version, first_line(error))
+        return False
+    return True
+
+
+def with_notes(standings: Mapping[str, Standing], notes: Iterable[Note]) -> dict[str, Standing]:
+    """The standings as they will be when the notes are written."""
+    found = dict(standings)
+    for note in notes:
+        known = found.get(note.task)
+        version = known.find(note.version) if known else None
+        if known is None or version is None:
+            continue
+        if note.kind == "previous":
+            found[note.task] = known.model_copy(update={"previous": note.version})
+            continue
+        change = {"refused": note.reason} if note.kind == "refused" else {"passed": True}
+        versions = {**known.versions, note.version: version.model_copy(update=change)}
+        found[note.task] = known.model_copy(update={"versions": versions})
+    return found

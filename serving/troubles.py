@@ -1,0 +1,87 @@
+"""Loads that failed: which are tried again, when, and which releases are refused for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serving.engines import NoRoomError
+from serving.loading import UnfetchedError
+from serving.settings import Reconcile
+from serving.smoke import RefusalError
+from stepladder.failures import first_line
+from stepladder.promotion import Version
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    attempts: int
+    until: float
+    reason: str
+    missing_gib: float | None
+
+
+class Troubles:
+    """What stands against loading versions of one task now. Forgotten at a restart, at no cost but attempts.
+
+    Args:
+        settings: attempts and pauses.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, settings: Reconcile, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._by_version: dict[str, _Trouble] = {}
+
+    def add(self, version: Version, error: Exception) -> str | None:
+        """Take note of a failed load.
+
+        Only what is the release's own fault counts against it: not a lack of memory, not files that could
+        not be fetched, and no failed start of one that answered before.
+
+        Returns:
+            Why the version is refused for good, or None where it is to be tried again.
+        """
+        before = self._by_version.pop(version.version, None)
+        attempts = before.attempts if before else 0
+        missing = error.missing_gib if isinstance(error, NoRoomError) else None
+        counts = missing is None and not isinstance(error, UnfetchedError)
+        attempts += counts
+        gives_up = counts and attempts >= self._settings.attempts and not version.passed
+        reason = first_line(error)
+        if isinstance(error, RefusalError) or gives_up:
+            return reason
+        pause = self._pause_s(attempts, missing)
+        self._by_version[version.version] = _Trouble(attempts, self._clock() + pause, reason, missing)
+        return None
+
+    def _pause_s(self, attempts: int, missing_gib: float | None) -> float:
+        """Longest for want of memory: to make room takes several looks, which must all know of it."""
+        longest = self._settings.most_pause_s
+        if missing_gib is not None:
+            return longest
+        return min(longest, self._settings.pause_s * 2.0 ** max(0, attempts - 1))
+
+    def forget(self, version: str) -> None:
+        """It was loaded."""
+        self._by_version.pop(version, None)
+
+    def memory_came_back(self) -> None:
+        """Let those that wait for memory ask again."""
+        self._by_version = {name: one for name, one in self._by_version.items() if one.missing_gib is None}
+
+    @property
+    def resting(self) -> dict[str, str]:
+        """Versions that wait for their next attempt, with the reason of the last one's failure."""
+        return {name: one.reason for name, one in self._now().items() if one.missing_gib is None}
+
+    @property
+    def cramped(self) -> dict[str, float]:
+        """Versions that lack memory, GiB."""
+        return {name: one.missing_gib for name, one in self._now().items() if one.missing_gib is not None}
+
+    def _now(self) -> dict[str, _Trouble]:
+        now = self._clock()
+        return {name: one for name, one in self._by_version.items() if one.until > now}

@@ -1,0 +1,192 @@
+"""The commands ``stepladder promote``, ``rollback``, ``status`` and ``serve``."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from stepladder.promotion import Move, Standing
+    from stepladder.serving_record import ServingRecord, TaskRecord
+    from stepladder.stages.workspace import Workspace
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
+TaskName = Annotated[str, typer.Argument(help="a task named in params.yaml")]
+_PAUSE_S = 2.0
+_WELL_AFTER_S = 60.0
+_MOST_PAUSE_S = 60.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command."""
+    for command in (promote, rollback, status, serve):
+        app.command()(command)
+
+
+def promote(
+    task: TaskName,
+    release: Annotated[str | None, typer.Argument(help="a version or alias; default: challenger")] = None,
+) -> None:
+    """Make a release the champion: a gateway that runs lets it answer once its smoke cases pass."""
+    from stepladder.promotion import promote as make_champion
+
+    _use_registry(_workspace(), task)
+    _tell_move(make_champion(task, release))
+
+
+def rollback(task: TaskName) -> None:
+    """Make the champion before this one the champion again."""
+    from stepladder.promotion import rollback as go_back
+
+    _use_registry(_workspace(), task)
+    _tell_move(go_back(task))
+
+
+def status(as_json: AsJson = False) -> None:
+    """Tell, for each task, which release is wanted, which one answers, and why they differ."""
+    from stepladder.serving_record import RECORD, read_record
+
+    workspace = _workspace()
+    record = read_record(workspace.scratch / RECORD)
+    standings, silence = _standings(workspace, record)
+    running = record is not None and record.is_fresh
+    there = record.tasks if record and running else {}
+    tasks = {task: _condition(wanted, there.get(task), running) for task, wanted in standings.items()}
+    if as_json:
+        import json
+
+        typer.echo(json.dumps({"running": running, "registry": silence, "tasks": tasks}, indent=2))
+        return
+    if not running:
+        typer.echo("no gateway runs here: `stepladder serve` starts one")
+    if silence:
+        typer.echo(f"the registry is away, this is as last known: {silence}")
+    for task, one in tasks.items():
+        typer.echo(
+            f"{task}: wanted {_number(one['wanted'])}, answers {_number(one['answers'])}: {one['why']}"
+        )
+
+
+def serve(
+    challengers: Annotated[
+        bool, typer.Option(help="let the challenger answer for a task without a champion")
+    ] = False,
+    engine_url: Annotated[
+        str | None, typer.Option(help="a server that has the models loaded, instead of starting vLLM")
+    ] = None,
+) -> None:
+    """Serve the champions: gateway, engines and reconciler, until Ctrl-C. One that dies is started again."""
+    options = ["--challengers"] if challengers else []
+    options += ["--engine-url", engine_url] if engine_url else []
+    raise typer.Exit(_keep_running([sys.executable, "-m", "serving", *options]))
+
+
+def _workspace() -> Workspace:
+    from stepladder.stages.workspace import open_workspace
+
+    return open_workspace(Path())
+
+
+def _use_registry(workspace: Workspace, task: str) -> None:
+    from stepladder.errors import StepladderError
+    from stepladder.releases import use_mlflow
+
+    if task not in workspace.settings.tasks:
+        raise StepladderError(
+            f"no task named {task!r}",
+            where="tasks in params.yaml",
+            remedy=f"use one of {', '.join(workspace.settings.tasks)}, or add it there",
+        )
+    use_mlflow(workspace.settings.mlflow)
+
+
+def _tell_move(move: Move) -> None:
+    if move.before == move.after:
+        typer.echo(f"{move.task}: version {move.after} is the champion already")
+        return
+    before = f" (before: version {move.before})" if move.before else ""
+    typer.echo(f"{move.task}: version {move.after} is the champion{before}")
+    typer.echo("`stepladder status` tells when it answers")
+
+
+def _standings(workspace: Workspace, record: ServingRecord | None) -> tuple[dict[str, Standing], str | None]:
+    """What the registry says now; where it does not answer, what a gateway last knew, and why."""
+    from stepladder.failures import first_line
+    from stepladder.promotion import Standing, standing
+    from stepladder.releases import use_mlflow
+
+    tasks = workspace.settings.tasks
+    try:
+        use_mlflow(workspace.settings.mlflow)
+        return {task: standing(task) for task in tasks}, None
+    except Exception as error:  # MLflow's, its database's, its server's
+        known = record.tasks if record else {}
+        found = {task: known[task].wanted if task in known else Standing() for task in tasks}
+        return found, first_line(error)
+
+
+def _condition(wanted: Standing, there: TaskRecord | None, running: bool) -> dict[str, str | None]:
+    answering = there.answering if there else None
+    if there is None:
+        why = "the gateway has not looked at it yet" if running else "no gateway runs here"
+    elif there.wanted.champion != wanted.champion:
+        why = "the gateway has not seen the change yet"
+    else:
+        why = there.why
+    return {
+        "wanted": wanted.champion,
+        "previous": wanted.previous,
+        "answers": answering.version if answering else None,
+        "digest": answering.digest if answering else None,
+        "engine": answering.engine if answering else None,
+        "why": why,
+    }
+
+
+def _number(version: str | None) -> str:
+    return f"version {version}" if version else "none"
+
+
+def _keep_running(command: list[str]) -> int:
+    """Run a command until it ends by itself; start it again when it is killed.
+
+    Ctrl-C and SIGTERM end it, whatever it has started, and this.
+    """
+    from stepladder.console import say
+    from stepladder.engine import die_with_parent
+
+    ending = threading.Event()
+    process: subprocess.Popen[bytes] | None = None
+
+    def end(number: int, _frame: object) -> None:
+        ending.set()
+        if process and process.poll() is None:
+            process.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    pause = _PAUSE_S
+    while not ending.is_set():
+        started = time.monotonic()
+        # A session of its own: a Ctrl-C reaches it once, through `end`.
+        process = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent())  # noqa: PLW1509
+        if ending.is_set():  # the signal came before there was a process to pass it on to
+            process.terminate()
+        code = process.wait()
+        if ending.is_set():
+            break
+        if code >= 0:  # it said itself what is wrong: another start would not mend that
+            return code
+        if time.monotonic() - started > _WELL_AFTER_S:
+            pause = _PAUSE_S
+        say(f"the gateway was ended by signal {-code}; starting it again in {pause:.0f} s")
+        ending.wait(pause)
+        pause = min(_MOST_PAUSE_S, 2 * pause)
+    return 0

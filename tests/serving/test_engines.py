@@ -1,0 +1,169 @@
+"""Engines are shared, replaced when dead, and not started without memory; adapters join one that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving import engines as module
+from serving.engines import Engines, NoRoomError, Pool
+from serving.memory import engine_gib, free_gib
+from stepladder.engine import RunningEngine
+from stepladder.errors import StepladderError
+from stepladder.settings import Engine
+from tests.stub_server import StubServer, _Handler, stub_server
+
+GIB = 2**30
+
+
+class Opened:
+    """Counts what is open; each has a number, and lives until it is said to be dead."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.open: set[int] = set()
+        self.dead: set[int] = set()
+
+    @contextmanager
+    def make(self) -> Iterator[int]:
+        self.made += 1
+        number = self.made
+        self.open.add(number)
+        try:
+            yield number
+        finally:
+            self.open.discard(number)
+
+    def usable(self, number: int) -> bool:
+        return number not in self.dead
+
+
+def test_a_pool_opens_once_and_closes_after_the_last() -> None:
+    opened, pool = Opened(), Pool[int]()
+    with pool.lease("a", opened.make, opened.usable) as one:
+        with pool.lease("a", opened.make, opened.usable) as two:
+            assert one == two
+            assert pool.users("a") == 2
+        assert opened.open == {1}
+    assert (opened.open, pool.users("a")) == (set(), 0)
+
+
+def test_what_died_is_closed_and_made_anew_while_others_still_lease_it() -> None:
+    opened, pool = Opened(), Pool[int]()
+    with pool.lease("a", opened.make, opened.usable):
+        opened.dead.add(1)
+        with pool.lease("a", opened.make, opened.usable) as new:
+            assert new == 2
+            assert opened.open == {2}
+    assert opened.open == set()
+
+
+def test_a_second_engine_is_not_started_without_memory_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    @contextmanager
+    def fake(model: str, *_: Any, **__: Any) -> Iterator[RunningEngine]:
+        started.append(model)
+        yield RunningEngine("http://127.0.0.1:9/v1", "stepladder")
+
+    monkeypatch.setattr(module, "engine", fake)
+    monkeypatch.setattr(module, "free_gib", lambda: 1.0)
+    engines = Engines(Engine(dtype="bfloat16"), tmp_path, lambda _: None)
+    with engines.running("a", attach=False):  # the first is tried whatever the estimate says
+        assert engines.frees_gib("a") == 3.5
+        with pytest.raises(NoRoomError) as caught, engines.running("b", attach=False):
+            pass
+        assert caught.value.missing_gib == 2.5
+        monkeypatch.setattr(module, "free_gib", lambda: 4.0)
+        with engines.running("b", attach=False):
+            pass
+    assert started == ["a", "b"]
+
+
+def test_memory_is_estimated_from_weights_and_read_from_machine_and_container(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"0" * (GIB // 1024))
+    small = engine_gib(str(tmp_path), Engine(dtype="bfloat16", kv_cache_gib=2))
+    assert small == pytest.approx(4.5 + 1 / 1024)
+    assert engine_gib(str(tmp_path), Engine(dtype="float32", kv_cache_gib=2)) == pytest.approx(4.5 + 2 / 1024)
+
+    meminfo, cgroup = tmp_path / "meminfo", tmp_path / "cgroup"
+    meminfo.write_text(f"MemTotal: 9 kB\nMemAvailable: {8 * 1024**2} kB\n")
+    assert free_gib(meminfo, cgroup) == 8.0
+    cgroup.mkdir()
+    (cgroup / "memory.current").write_text(f"{3 * GIB}\n")
+    (cgroup / "memory.max").write_text("max\n")
+    assert free_gib(meminfo, cgroup) == 8.0, "no limit"
+    (cgroup / "memory.max").write_text(f"{4 * GIB}\n")
+    (cgroup / "memory.stat").write_text(f"anon 1\ninactive_file {GIB}\n")
+    assert free_gib(meminfo, cgroup) == 2.0
+
+
+class _TakesAdapters(_Handler):
+    """vLLM's runtime adapters: a name may be loaded once, and is then a model among others."""
+
+    server: Any
+
+    def do_GET(self) -> None:  # noqa: N802
+        names = ["base", *self.server.adapters]
+        self._reply(200, {"data": [{"id": name} for name in names]})
+
+    def do_POST(self) -> None:  # noqa: N802
+        import json
+
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        adapters = self.server.adapters
+        if self.path == "/v1/load_lora_adapter" and body["lora_name"] not in adapters:
+            adapters[body["lora_name"]] = body["lora_path"]
+        elif self.path == "/v1/unload_lora_adapter" and body["lora_name"] in adapters:
+            del adapters[body["lora_name"]]
+        else:
+            self._reply(400, {"error": {"message": "refused"}})
+            return
+        self._reply(200, {})
+
+
+@pytest.fixture
+def vllm() -> Iterator[StubServer]:
+    with stub_server(lambda _: "x") as server:
+        server.RequestHandlerClass = _TakesAdapters
+        server.adapters = {}  # type: ignore[attr-defined]
+        yield server
+
+
+def test_an_adapter_joins_the_engine_of_its_base_and_leaves_it_with_its_last_release(
+    vllm: Any, tmp_path: Path
+) -> None:
+    engines = Engines(Engine(url=vllm.url), tmp_path, lambda _: None)
+    with engines.running("any", attach=True) as base:
+        with engines.with_adapter(base, "adapter-1", tmp_path) as tuned:
+            assert (tuned.url, tuned.model) == (vllm.url, "adapter-1")
+            assert vllm.adapters == {"adapter-1": str(tmp_path)}
+            with engines.with_adapter(base, "adapter-1", tmp_path):
+                pass
+            assert vllm.adapters, "another release still has it"
+        assert vllm.adapters == {}
+
+
+def test_an_engine_that_forgot_an_adapter_gets_it_again(vllm: Any, tmp_path: Path) -> None:
+    engines = Engines(Engine(url=vllm.url), tmp_path, lambda _: None)
+    with engines.running("any", attach=True) as base, engines.with_adapter(base, "adapter-1", tmp_path):
+        vllm.adapters.clear()  # it restarted
+        with engines.with_adapter(base, "adapter-1", tmp_path):
+            assert list(vllm.adapters) == ["adapter-1"]
+
+
+def test_an_engine_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None:
+    with stub_server(lambda _: 404) as server:
+        engines = Engines(Engine(url=server.url), tmp_path, lambda _: None)
+        base = RunningEngine(server.url, "stub")
+        with (
+            pytest.raises(StepladderError, match="load_lora_adapter"),
+            engines.with_adapter(base, "adapter-1", tmp_path),
+        ):
+            pass

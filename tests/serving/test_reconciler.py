@@ -1,0 +1,155 @@
+"""What answers follows the registry: through failing releases, dying engines, outages and restarts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from serving.engines import NoRoomError
+from serving.loading import UnfetchedError
+from serving.router import Router
+from serving.smoke import RefusalError
+from stepladder.errors import StepladderError
+from stepladder.serving_record import read_record
+from tests.serving.reconciling import TASK, Shop, reconciler_of, shop_in
+
+
+def play(folder: Path, champion: str | None, story: Callable[[Shop], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        shop = shop_in(folder, champion)
+        try:
+            await story(shop)
+        finally:
+            await shop.reconciler._close()
+        assert not shop.loader.live, "every engine is ended"
+
+    asyncio.run(whole())
+
+
+def test_a_promotion_is_followed_and_the_old_one_waits_for_a_rollback(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        shop.registry.promote("2")
+        await shop.answers_with("2")
+        assert shop.registry.standing.previous == "1"
+        await shop.reconciler.step()
+        assert set(shop.router.lineups[TASK].servings) == {"champion", "previous"}
+        shop.registry.promote("1")
+        await shop.answers_with("1")
+        assert shop.loader.loads == ["1", "2"], "a rollback loads nothing"
+        assert shop.registry.standing.versions["1"].passed
+
+    play(tmp_path, "1", story)
+
+
+def test_a_release_that_fails_its_smoke_cases_never_answers_and_is_marked(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        shop.loader.faults["2"] = lambda: RefusalError("3 of 5 smoke cases")
+        shop.registry.promote("2")
+        await shop.until(lambda: bool(shop.registry.standing.versions["2"].refused))
+        await shop.reconciler.step()
+        assert shop.registry.standing.versions["2"].refused == "3 of 5 smoke cases"
+        assert shop.answers == "1"
+        record = read_record(tmp_path / "serving.json")
+        assert record
+        assert record.tasks[TASK].why == "version 2 was refused: 3 of 5 smoke cases; version 1 answers"
+        assert shop.loader.loads == ["1", "2"], "it is not tried again"
+
+    play(tmp_path, "1", story)
+
+
+def test_a_new_release_that_does_not_start_is_refused_after_some_attempts(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        shop.loader.faults["2"] = lambda: StepladderError("the engine ended")
+        shop.registry.promote("2")
+        await shop.until(lambda: bool(shop.registry.standing.versions["2"].refused))
+        assert shop.loader.loads == ["2", "2", "2"]
+        assert shop.answers is None
+        assert "refused" in shop.router.lineups[TASK].reason
+
+    play(tmp_path, None, story)
+
+
+def test_what_cannot_be_fetched_is_tried_until_it_can(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        faults = iter([UnfetchedError("down")] * 6)
+        shop.loader.faults["1"] = lambda: next(faults, None)
+        await shop.answers_with("1")
+        assert len(shop.loader.loads) == 7
+
+    play(tmp_path, "1", story)
+
+
+def test_an_engine_that_dies_is_healed(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        first = shop.router.lineups[TASK].champion
+        shop.loader.kill_all()
+        await shop.until(lambda: shop.router.lineups[TASK].champion is not first)
+        assert shop.answers == "1"
+        await shop.until(lambda: len(shop.loader.live) == 1)
+
+    play(tmp_path, "1", story)
+
+
+def test_with_the_registry_away_the_champion_goes_on_and_comes_back_after_a_kill(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        shop.registry.away = True
+        await shop.reconciler.step()
+        assert shop.answers == "1"
+        record = read_record(tmp_path / "serving.json")
+        assert record
+        assert record.registry == "refused"
+
+        router = Router()
+        after = Shop(
+            router,
+            shop.registry,
+            shop.loader,
+            reconciler_of(router, shop.registry, shop.loader, tmp_path),
+        )
+        await after.answers_with("1")
+        await after.reconciler._close()
+
+    play(tmp_path, "1", story)
+
+
+def test_what_was_not_written_into_the_registry_is_written_when_it_is_back(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.reconciler.step()
+
+        def fails() -> Exception:
+            shop.registry.away = True
+            return RefusalError("wrong")
+
+        shop.loader.faults["2"] = fails
+        shop.registry.promote("2")
+        await shop.until(lambda: shop.registry.away)
+        for _ in range(5):
+            await shop.reconciler.step()
+        assert shop.loader.loads == ["2"]
+        shop.registry.away = False
+        await shop.until(lambda: shop.registry.standing.versions["2"].refused == "wrong")
+
+    play(tmp_path, None, story)
+
+
+def test_without_memory_for_two_engines_the_champion_is_drained_first(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        shop.loader.faults["2"] = lambda: NoRoomError(1.0) if shop.loader.live else None
+        await shop.answers_with("1")
+        old = shop.router.lineups[TASK].champion
+        assert old
+        with shop.router.using(old):
+            shop.registry.promote("2")
+            await shop.answers_with(None)
+            assert "memory for one engine only" in shop.router.lineups[TASK].reason
+            await shop.reconciler.step()
+            assert [version for version, _ in shop.loader.live] == ["1"], "a request still holds it"
+        await shop.answers_with("2")
+
+    play(tmp_path, "1", story)

@@ -1,0 +1,130 @@
+"""promote, rollback and status against a real registry."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from serving.registry import MlflowRegistry, Note
+from stepladder.cli import app
+from stepladder.errors import StepladderError
+from stepladder.files import write_json
+from stepladder.promotion import Standing, promote, refuse, rollback, standing
+from stepladder.releases import register, use_mlflow
+from stepladder.serving_record import Answering, ServingRecord, TaskRecord, write_record
+from stepladder.settings import Mlflow
+from tests.end_to_end.project import ROOT
+from tests.test_release_aliases import release
+
+pytestmark = pytest.mark.slow
+TASK = "demo"
+run = CliRunner()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mlflow]:
+    """A store with three registered releases of one task, named by a project's params.yaml."""
+    import mlflow
+
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    params = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(params.replace("[module-qa, terraform-review]", f"[{TASK}]"))
+    before = mlflow.get_tracking_uri()
+    settings = Mlflow(tracking_uri=uri)
+    use_mlflow(settings)
+    for base in "abc":
+        write_json(tmp_path / base / "release.json", release(base).model_dump(mode="json"))
+        with mlflow.start_run() as started:
+            register(tmp_path / base, release(base), "It won.", started.info.run_id)
+    yield settings
+    mlflow.set_tracking_uri(before)
+
+
+def aliases(found: Standing) -> tuple[str | None, str | None, str | None]:
+    return found.champion, found.previous, found.challenger
+
+
+def test_a_promotion_remembers_what_a_rollback_goes_to(store: Mlflow) -> None:
+    assert aliases(standing(TASK)) == (None, None, "3")
+    promote(TASK, "1")
+    assert aliases(standing(TASK)) == ("1", None, "3")
+    assert promote(TASK).after == "3"
+    assert aliases(standing(TASK)) == ("3", "1", "3")
+    promote(TASK, "3")
+    assert standing(TASK).previous == "1", "the same again changes nothing"
+    rollback(TASK)
+    assert aliases(standing(TASK)) == ("1", "3", "3")
+    rollback(TASK)
+    assert aliases(standing(TASK)) == ("3", "1", "3")
+
+
+def test_a_refused_release_is_nothing_to_go_back_to_until_it_is_promoted_again(store: Mlflow) -> None:
+    promote(TASK, "1")
+    promote(TASK, "2")
+    refuse(TASK, "2", "3 of 5 smoke cases")
+    assert standing(TASK).versions["2"].refused == "3 of 5 smoke cases"
+    promote(TASK, "3")
+    assert standing(TASK).previous == "1"
+    promote(TASK, "2")
+    assert standing(TASK).versions["2"].refused is None
+
+
+def test_what_is_not_there_is_said(store: Mlflow) -> None:
+    with pytest.raises(StepladderError, match="no champion before this one"):
+        rollback(TASK)
+    with pytest.raises(StepladderError, match="no release '9'") as caught:
+        promote(TASK, "9")
+    assert "1, 2, 3" in caught.value.remedy
+
+
+def test_the_gateways_registry_writes_its_notes_before_it_reads(store: Mlflow) -> None:
+    registry = MlflowRegistry(store, [TASK], challengers=True)
+    found, unwritten = registry.sync(
+        [Note(TASK, "1", "previous"), Note(TASK, "1", "passed"), Note(TASK, "2", "refused", "bad")]
+    )
+    one = found[TASK]
+    assert aliases(one) == ("3", "1", "3"), "the challenger stands in for the champion"
+    assert one.versions["1"].passed
+    assert one.versions["2"].refused == "bad"
+    assert unwritten == []
+    assert registry.sync([Note(TASK, "9", "passed")])[1] == [], "a version that is gone is told nothing"
+
+
+def test_the_commands_move_the_alias_and_tell_what_answers(store: Mlflow, tmp_path: Path) -> None:
+    assert "version 1 is the champion" in run.invoke(app, ["promote", TASK, "1"]).stdout
+    assert "(before: version 1)" in run.invoke(app, ["promote", TASK]).stdout
+    told = run.invoke(app, ["status"]).stdout
+    assert "no gateway runs here" in told
+    assert "demo: wanted version 3, answers none" in told
+
+    wanted = standing(TASK)
+    answering = Answering(version="3", digest="d", rung="prompt", engine="http://e/v1", alive=True, users=2)
+    tasks = {TASK: TaskRecord(wanted=wanted, answering=answering, loaded=["3"])}
+    write_record(tmp_path / ".stepladder/serving.json", ServingRecord(at=time.time(), tasks=tasks))
+    assert "answers version 3: as wanted" in run.invoke(app, ["status"]).stdout
+
+    assert "version 1 is the champion (before: version 3)" in run.invoke(app, ["rollback", TASK]).stdout
+    state = json.loads(run.invoke(app, ["status", "--json"]).stdout)
+    assert state["running"]
+    assert state["tasks"][TASK]["wanted"] == "1"
+    assert state["tasks"][TASK]["answers"] == "3"
+    assert state["tasks"][TASK]["why"] == "the gateway has not seen the change yet"
+
+
+def test_status_without_a_registry_tells_what_was_last_known(
+    store: Mlflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(TASK, "1")
+    tasks = {TASK: TaskRecord(wanted=standing(TASK))}
+    write_record(tmp_path / ".stepladder/serving.json", ServingRecord(at=time.time(), tasks=tasks))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/nowhere/at/all/mlflow.db")
+    told = run.invoke(app, ["status"]).stdout
+    assert "the registry is away" in told
+    assert "wanted version 1" in told
