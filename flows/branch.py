@@ -32,7 +32,7 @@ def push_data(clone: Path) -> bool:
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "push", "--quiet"],
         cwd=clone,
-        env=stage_environment(clone),
+        env=stage_environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -140,7 +140,7 @@ def _begin_from_last(project: Path, clone: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "dvc", "checkout", "--quiet", "--force", "--allow-missing"],
         cwd=clone,
-        env=stage_environment(clone),
+        env=stage_environment(),
         capture_output=True,
         check=False,
     )

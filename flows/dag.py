@@ -6,11 +6,15 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 from flows.process import run
 from stepladder.errors import MAY_PASS, StepladderError
+
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage, Stage
 
 _EXIT_CODE = re.compile(r"failed to run: .*exited with (-?\d+)")
 _SAID = 40  # lines of a stage that failed are told
@@ -21,21 +25,28 @@ class StageError(StepladderError):
 
 
 def stages_in_order(root: Path) -> list[str]:
-    """The names of all stages, each after those that it depends on."""
+    """The names of the stages of ``dvc.yaml``, each after those that it depends on."""
     from dvc.repo import Repo
     from dvc.repo.reproduce import plan_repro
-    from dvc.stage import PipelineStage
 
     with Repo(str(root)) as repo:
-        return [one.addressing for one in plan_repro(repo.index.graph) if isinstance(one, PipelineStage)]
+        return [one.name for one in plan_repro(repo.index.graph) if _is_of(one, root)]
 
 
 def is_stale(root: Path, stage: str) -> bool:
     """Whether `dvc repro` would run a stage as things stand."""
     from dvc.repo import Repo
 
-    with Repo(str(root)) as repo:
-        return bool(repo.status(targets=[stage]))
+    # Not Repo.status(stage): it takes names as the present folder has them.
+    with Repo(str(root)) as repo, repo.lock:
+        found = next(one for one in repo.index.stages if _is_of(one, root) and one.name == stage)
+        return bool(found.status())
+
+
+def _is_of(stage: Stage, root: Path) -> TypeGuard[PipelineStage]:
+    from dvc.stage import PipelineStage
+
+    return isinstance(stage, PipelineStage) and Path(stage.path) == root.resolve() / "dvc.yaml"
 
 
 def run_stage(
@@ -43,6 +54,7 @@ def run_stage(
     stage: str,
     on_line: Callable[[str], None],
     timeout_s: float,
+    environment: Mapping[str, str],
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> None:
     """Run one stage as `dvc repro` does.
@@ -52,6 +64,7 @@ def run_stage(
         stage: as ``dvc.yaml`` names it.
         on_line: called with each line that it writes.
         timeout_s: longest that it may take.
+        environment: from `stage_environment`.
         is_wanted: see `flows.process.run`.
 
     Raises:
@@ -65,20 +78,20 @@ def run_stage(
         on_line(line)
 
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage]
-    code = run(command, root, stage_environment(root), hear, timeout_s, is_wanted)
+    code = run(command, root, environment, hear, timeout_s, is_wanted)
     if code:
         raise _failure(stage, code, list(said))
 
 
-def stage_environment(root: Path) -> dict[str, str]:
-    """What a stage runs with: this Python, and lines that are written at once."""
+def stage_environment(**more: str) -> dict[str, str]:
+    """What a stage runs with: this Python, lines that are written at once, and ``more``."""
     return {
         **os.environ,
         # Stages call `python`: let it be the one that runs now.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
-        "PWD": str(root),
+        **more,
     }
 
 

@@ -258,7 +258,7 @@ def plan(
 
 
 @contextmanager
-def _plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
+def plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
     """Turn what the user can act on into one clear message and an exit code, Ctrl-C into a line and 130.
 
     The code is 75 where it may go well a little later with nothing done about it, else 1.
@@ -279,5 +279,5 @@ def _plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
 
 def main() -> None:
     """Entry point."""
-    with _plain_errors(sys.exit):
+    with plain_errors(sys.exit):
         app()

@@ -64,7 +64,7 @@ def count_looks(tracking_uri: str, experiment: str, case_set: str, responses: st
     from mlflow.exceptions import MlflowException
 
     try:
-        client = MlflowClient(_absolute(tracking_uri, root))
+        client = MlflowClient(absolute(tracking_uri, root))
         found = client.get_experiment_by_name(experiment)
         if found is None:
             return 1
@@ -88,7 +88,8 @@ def store_is_missing(tracking_uri: str, root: Path) -> bool:
     return path is not None and not path.is_file()
 
 
-def _absolute(tracking_uri: str, root: Path) -> str:
+def absolute(tracking_uri: str, root: Path) -> str:
+    """A tracking URI that means the same from any folder."""
     path = _sqlite_path(tracking_uri, root)
     return tracking_uri if path is None else f"sqlite:///{path}"
 

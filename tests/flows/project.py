@@ -28,7 +28,7 @@ TASK = {"title": "T", "scorer": "exact", "bars": {"score": 0.5}, "margin": 0.05,
 # Each stage tells what it does and joins what it depends on. `train` waits, and ticks, while the file of
 # TRAIN_WAITS_FOR exists; it does what its file `train.rule` says.
 WORK = """
-import os, sys, time
+import json, os, sys, time
 from pathlib import Path
 
 name, out, *sources = sys.argv[1:]
@@ -50,7 +50,8 @@ if name == "train" and rule.startswith("passes after "):
         print("error: the engine is away", file=sys.stderr)
         sys.exit(75)
 Path(out).parent.mkdir(parents=True, exist_ok=True)
-Path(out).write_text(name + ":" + "".join(Path(one).read_text() for one in sources))
+made = name + ":" + "".join(Path(one).read_text() for one in sources)
+Path(out).write_text(json.dumps({"letters": len(made)}) if out.endswith(".json") else made)
 print(f"{name}: wrote {out}")
 """
 DVC: dict[str, Any] = {

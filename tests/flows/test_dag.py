@@ -8,7 +8,7 @@ import pytest
 
 from flows.branch import commit_run, push_data, run_name
 from flows.clone import is_held, sweep, throwaway
-from flows.dag import StageError, is_stale, run_stage, stages_in_order
+from flows.dag import StageError, is_stale, run_stage, stage_environment, stages_in_order
 from tests.flows.project import add_example, commit, dvc, make_project, run, state_of
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def climb(project: Path, name: str, commit_id: str = "HEAD") -> list[str]:
         assert is_held(clone)
         for stage in stages_in_order(clone):
             if is_stale(clone, stage):
-                run_stage(clone, stage, print, 60)
+                run_stage(clone, stage, print, 60, stage_environment())
                 ran.append(stage)
         assert push_data(clone)
         commit_run(clone, name, f"Climb {name}")
@@ -82,11 +82,11 @@ def test_a_stage_that_fails_says_why_and_whether_it_may_pass(
 ) -> None:
     (project / "rule.txt").write_text(rule.format(mark=tmp_path / "mark"))
     commit(project, f"Rule: {rule}")
-    with throwaway(project, project / "var/flows", "failing", "HEAD") as clone:
+    with throwaway(project, project / "var/flows", f"failing-{tmp_path.name}", "HEAD") as clone:
         if is_stale(clone, "gather"):
-            run_stage(clone, "gather", print, 60)
+            run_stage(clone, "gather", print, 60, stage_environment())
         with pytest.raises(StageError, match=told) as caught:
-            run_stage(clone, "train", print, 60)
+            run_stage(clone, "train", print, 60, stage_environment())
     assert caught.value.may_pass == may_pass
     assert caught.value.where == "train"
 

@@ -1,0 +1,7 @@
+"""stub"""
+
+from prefect import flow
+
+
+@flow
+def watch() -> None: ...
