@@ -19,7 +19,6 @@ from flows import requests, tell
 from flows.branch import commit_run, push_data, run_name
 from flows.clone import throwaway
 from flows.dag import is_stale, stages_in_order
-from flows.git import git
 from flows.place import Place, here
 from flows.stage import run_in_clone, send_to_gpu
 from stepladder.data.ingest.records import Counts, Kind
@@ -50,7 +49,7 @@ def climb(
     """
     place = here()
     _tell_why(task, kinds, counts)
-    wanted = git(place.project, "rev-parse", f"{_newest(commit) or 'HEAD'}^{{commit}}")
+    wanted = _newest(place, commit)
     run = run_name(datetime.now(UTC), wanted)
     get_run_logger().info("climb %s of commit %s", run, wanted)
     with throwaway(place.project, place.workspace, run, wanted) as clone:
@@ -70,16 +69,13 @@ def _tell_why(task: str | None, kinds: list[Kind] | None, counts: dict[Kind, Cou
         get_run_logger().info("%s has new %s (%s)", task, " and ".join(kinds or []), rows)
 
 
-def _newest(commit: str | None) -> str | None:
-    """The commit to climb: that of the last request, which takes the place of those that wait."""
-    if not flow_run.id:
-        return commit
-    waiting = requests.waiting_beside(flow_run.id)
-    mine = requests.Request(flow_run.id, commit, datetime.min.replace(tzinfo=UTC))
+def _newest(place: Place, commit: str | None) -> str:
+    """The commit to climb: where other requests wait, this one takes their place."""
+    waiting = requests.waiting_beside(flow_run.id) if flow_run.id else []
     if waiting:
-        get_run_logger().info("taking %d later requests along", len(waiting))
+        get_run_logger().info("taking %d other requests along", len(waiting))
         requests.supersede(waiting, by=str(flow_run.name))
-    return requests.newest(mine, waiting).commit
+    return requests.newest(place.project, [commit, *(one.commit for one in waiting)])
 
 
 def _stop_where_newer_waits(place: Place) -> None:

@@ -22,7 +22,7 @@ _LOOK_EVERY_S = 1.0
 _AFTER_ERROR_S = 30.0
 
 
-@flow(name="ingest", description=__doc__, retries=3, retry_delay_seconds=[5, 15, 60])
+@flow(name="ingest", description=__doc__, retries=3, retry_delay_seconds=15)
 def ingest() -> int:
     """Take what waits; the number of batches."""
     place, log = here(), get_run_logger()

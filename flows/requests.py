@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
+
+from flows.git import git
 
 _SOON = timedelta(minutes=1)
 
@@ -16,12 +19,15 @@ class Request:
 
     run: UUID
     commit: str | None
-    asked: datetime
 
 
-def newest(mine: Request, waiting: Sequence[Request]) -> Request:
-    """The request that all of them come down to: the last one, for data only ever grows."""
-    return max([mine, *waiting], key=lambda one: one.asked)
+def newest(project: Path, commits: Iterable[str | None]) -> str:
+    """The commit that all requests come down to: the one with the longest history, for data only grows.
+
+    When they were asked does not tell: events of one second overtake each other.
+    """
+    found = [git(project, "rev-parse", f"{commit or 'HEAD'}^{{commit}}") for commit in commits]
+    return max(found, key=lambda commit: int(git(project, "rev-list", "--count", commit)))
 
 
 def waiting_beside(run: UUID) -> list[Request]:
@@ -46,7 +52,7 @@ def waiting_beside(run: UUID) -> list[Request]:
         )
     soon = datetime.now(UTC) + _SOON
     return [
-        Request(one.id, one.parameters.get("commit"), one.created or soon)
+        Request(one.id, one.parameters.get("commit"))
         for one in found
         if one.id != run
         and not one.auto_scheduled

@@ -73,15 +73,15 @@ def make_limits(tasks: list[str]) -> None:
 
 def free_slots_of_killed_runs() -> None:
     """A run whose heartbeats end without an end of the run is Crashed, which frees its slot."""
-    from prefect.automations import Automation
+    from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import EventTrigger, Posture
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
     from prefect.events.schemas.events import ResourceSpecification
 
     ends = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Cancelled", "Crashed")}
     beat = "prefect.flow-run.heartbeat"
-    wanted = Automation(
+    wanted = AutomationCore(
         name=_FREE,
         trigger=EventTrigger(
             after={beat},
@@ -92,15 +92,19 @@ def free_slots_of_killed_runs() -> None:
             threshold=1,
             within=_SILENT,
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="its process is gone: no heartbeat")],
+        actions=[
+            ChangeFlowRunState(
+                name="Crashed",
+                state=StateType.CRASHED,
+                message="its process is gone: no heartbeat",
+                force=True,
+            )
+        ],
     )
-    try:
-        known = Automation.read(name=_FREE)
-    except ValueError:
-        wanted.create()
-    else:
-        wanted.id = known.id
-        wanted.update()
+    with get_client(sync_client=True) as client:
+        for known in client.read_automations_by_name(_FREE):
+            client.delete_automation(known.id)
+        client.create_automation(wanted)
 
 
 def deploy(project: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect import flow, get_run_logger
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 
 from flows import dag
 from flows.clone import is_held
@@ -50,6 +50,7 @@ def send_to_gpu(place: Place, clone: Path, stage: str) -> None:
     from prefect.deployments import run_deployment
 
     child = run_deployment(_DEPLOYMENT, parameters={"clone": str(clone), "stage": stage}, timeout=0)
+    assert isinstance(child, FlowRun)  # it is a coroutine for callers that await it
     state = None
     try:
         state = _end_of(child.id, place.flows.timeout_s(stage))

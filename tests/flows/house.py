@@ -92,7 +92,11 @@ class House:
         return (self.home / f"{name}.log").read_text(errors="replace")
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = httpx.request(method, f"{self.api}{path}", json=body, timeout=30)
+        def asked() -> httpx.Response | None:
+            found = httpx.request(method, f"{self.api}{path}", json=body, timeout=30)
+            return None if found.status_code == 503 else found  # SQLite was locked
+
+        answer: httpx.Response = wait_until(asked, 30, path)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
