@@ -115,7 +115,7 @@ def run_stage(place: Place, clone: Path, stage: str) -> None:
         create_table_artifact(numbers, key=tell.key_of(f"metrics-{stage}"))
 
 
-@task(name="keep", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
+@task(name="keep", task_run_name="keep", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
 def keep(clone: Path, run: str) -> None:
     """Push the data, and commit ``dvc.lock`` to branch ``runs/<run>``."""
     log = get_run_logger()

@@ -40,6 +40,7 @@ if name == "train" and hold:
         with open(hold + ".ticks", "a") as ticks:
             ticks.write(f"{os.getpid()}\\n")
         time.sleep(0.05)
+time.sleep(float(os.environ.get("STAGE_SECONDS", "0")))
 if name == "train" and rule == "leak":
     print("error: a case stands in the examples", file=sys.stderr)
     sys.exit(1)
@@ -89,7 +90,10 @@ def make_project(folder: Path) -> Path:
     (folder / "tasks/tiny/prompt.md").write_text("Answer.\n")
     (folder / "tasks/tiny/cases.jsonl").write_text(
         "".join(
-            json.dumps({"id": f"c{n}", "input": f"Who signed ledger {n}?", "reference": f"Keeper {n}"}) + "\n"
+            json.dumps(
+                {"id": f"c{n}", "input": f"Who signed {n}?", "reference": f"K {n}", "cluster": f"l{n}"}
+            )
+            + "\n"
             for n in range(4)
         )
     )

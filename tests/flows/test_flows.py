@@ -7,16 +7,14 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 import pytest
 
 from stepladder.data.ingest.events import send_event
 from stepladder.data.ingest.records import Counts, DatasetUpdated
 from tests.flows.house import House, house
-from tests.flows.project import add_example, commit, dvc, row, run, state_of, wait_until
+from tests.flows.project import add_example, commit, dvc, run, state_of, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -80,12 +78,10 @@ def hold(here: House) -> str:
     return started
 
 
-def let_go(here: House) -> str:
-    """The next climb, which completes; its id."""
-    here.hold.unlink(missing_ok=True)
-    started = here.run("climb/climb")
-    assert here.await_state(started, *FINAL, timeout_s=200) == "Completed", here.logs(started)
-    return started
+def kill_worker(here: House) -> None:
+    worker = here.processes.pop("worker-cpu")
+    worker.kill()
+    worker.wait()
 
 
 def test_a_burst_of_events_is_one_climb_of_the_newest_and_is_reproduced_at_a_desk(
@@ -141,47 +137,35 @@ def test_cancelling_ends_the_stage_within_ten_seconds(here: House) -> None:
     assert time.monotonic() - started < 10
     here.await_state(held, "Cancelled", timeout_s=60)
     assert not [one for one in (here.project / "var/flows/climbs").iterdir() if one.is_dir()]
-    let_go(here)
 
 
-def test_kill_9_of_the_stage_is_run_again(here: House) -> None:
+def test_kill_9_of_worker_and_stage_lets_the_run_complete(here: House) -> None:
     held = hold(here)
+    kill_worker(here)
+    here.start_worker()
     os.kill(ticking(here), signal.SIGKILL)
     here.hold.unlink()
     assert here.await_state(held, *FINAL) == "Completed", here.logs(held)
 
 
-def test_kill_9_of_the_flow_ends_its_stage_and_frees_its_slot(here: House) -> None:
-    held = hold(here)
-    process_of_flow(held).kill()
+def test_kill_9_of_the_flow_alone_or_with_its_worker_frees_the_slot(here: House) -> None:
+    before = state_of(here.project)
+    alone = hold(here)
+    process_of_flow(alone).kill()
     assert_nothing_writes(here)
-    assert here.await_state(held, *FINAL) == "Crashed"
-    let_go(here)
+    assert here.await_state(alone, *FINAL) == "Crashed"
 
-
-def test_kill_9_of_the_worker_lets_the_flow_finish(here: House) -> None:
-    held = hold(here)
-    worker = here.processes.pop("worker-cpu")
-    worker.kill()
-    worker.wait()
-    here.start_worker()
-    here.hold.unlink()
-    assert here.await_state(held, *FINAL) == "Completed"
-
-
-def test_kill_9_of_worker_and_flow_frees_the_slot_by_the_missing_heartbeat(here: House) -> None:
-    held = hold(here)
-    flow = process_of_flow(held)
-    worker = here.processes.pop("worker-cpu")
-    worker.kill()
-    worker.wait()
+    together = hold(here)
+    flow = process_of_flow(together)
+    kill_worker(here)
     flow.kill()
     assert_nothing_writes(here)
     here.start_worker()
-    before = state_of(here.project)
-    let_go(here)
-    assert here.await_state(held, *FINAL, timeout_s=150) == "Crashed"
-    assert state_of(here.project) == before
+    here.hold.unlink()
+    following = here.run("climb/climb")
+    assert here.await_state(following, *FINAL, timeout_s=240) == "Completed", here.logs(following)
+    assert here.state(together) == "Crashed"  # by its missing heartbeat
+    assert state_of(here.project) == before | {"rule.txt": (here.project / "rule.txt").read_bytes()}
 
 
 @pytest.mark.parametrize(
@@ -195,34 +179,3 @@ def test_a_stage_is_run_again_only_where_that_may_help(
     started = here.run("climb/climb")
     assert here.await_state(started, *FINAL) == state
     assert sum(line == "train: reading 1 files" for line in here.logs(started)) == times
-
-
-def test_every_deployment_is_there_and_a_near_schedule_fires(here: House) -> None:
-    found: list[dict[str, Any]] = here.ask("POST", "/deployments/filter", {})
-    assert {one["name"] for one in found} == {"ingest", "climb", "gpu", "promote", "watch"}
-    watch = next(one for one in found if one["name"] == "watch")
-    near = {"schedule": {"interval": 5, "anchor_date": "2026-01-01T00:00:00Z"}, "active": True}
-    httpx.post(f"{here.api}/deployments/{watch['id']}/schedules", json=[near]).raise_for_status()
-    body = {
-        "deployments": {"name": {"any_": ["watch"]}},
-        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
-    }
-    fired = wait_until(lambda: here.ask("POST", "/flow_runs/filter", body), 120, "the schedule")
-    assert fired[0]["auto_scheduled"]
-    for one in here.ask("GET", f"/deployments/{watch['id']}/schedules"):
-        httpx.delete(f"{here.api}/deployments/{watch['id']}/schedules/{one['id']}").raise_for_status()
-
-
-def test_a_dropped_file_is_taken_and_climbed(here: House) -> None:
-    (here.project / "rule.txt").write_text("work\n")
-    commit(here.project, "Work again")
-    before = len(here.runs("climb"))
-    here.start("inbox", "-m", "flows.ingest")
-    waiting = here.project / "inbox/tiny/examples"
-    waiting.mkdir(parents=True)
-    wait_until((here.project / ".ingest/ledger.sqlite").exists, 60, "the watch of the inbox")
-    (waiting / "more.jsonl").write_text("".join(row(number) for number in (50, 51)))
-    climbed = wait_until(lambda: here.runs("climb")[before:], 60, "a climb")[0]
-    here.stop("inbox")
-    assert here.await_state(climbed["id"], *FINAL) == "Completed", here.logs(climbed["id"])
-    assert climbed["parameters"]["counts"]["examples"]["kept"] == 2
