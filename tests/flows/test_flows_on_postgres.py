@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -24,10 +25,19 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             yield made
 
 
-def test_every_deployment_is_there_and_a_near_schedule_fires(here: House) -> None:
+def test_every_deployment_is_there(here: House) -> None:
     found: list[dict[str, Any]] = here.ask("POST", "/deployments/filter", {})
     assert {one["name"] for one in found} == {"ingest", "climb", "gpu", "promote", "watch"}
     assert {one["name"] for one in found if one["schedules"]} == {"ingest", "climb", "watch"}
+
+
+@pytest.mark.xfail(
+    version("sqlalchemy").startswith("2.1."),
+    strict=True,
+    reason="Prefect 3.7.7 makes no scheduled runs with SQLAlchemy 2.1: `Can't evaluate bulk DML statement`",
+)
+def test_a_near_schedule_fires(here: House) -> None:
+    found: list[dict[str, Any]] = here.ask("POST", "/deployments/filter", {})
     watch = next(one for one in found if one["name"] == "watch")
     near = {"schedule": {"interval": 5, "anchor_date": "2026-01-01T00:00:00Z"}, "active": True}
     (made,) = here.ask("POST", f"/deployments/{watch['id']}/schedules", [near])
@@ -35,7 +45,8 @@ def test_every_deployment_is_there_and_a_near_schedule_fires(here: House) -> Non
         "deployments": {"name": {"any_": ["watch"]}},
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
     }
-    fired = wait_until(lambda: here.ask("POST", "/flow_runs/filter", body), 120, "the schedule")
+    # Its scheduler looks once a minute.
+    fired = wait_until(lambda: here.ask("POST", "/flow_runs/filter", body), 90, "the schedule")
     assert fired[0]["auto_scheduled"]
     here.ask("DELETE", f"/deployments/{watch['id']}/schedules/{made['id']}")
 
