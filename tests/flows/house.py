@@ -75,7 +75,7 @@ class House:
         self.start(
             "server", "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, **more
         )
-        wait_until(self._answers, 120, "the server")
+        wait_until(self._answers, 300, "the server")
 
     def start_worker(self, pool: str = "cpu") -> None:
         self.start(f"worker-{pool}", "-m", "prefect", "worker", "start", "--pool", pool, "--name", pool)
@@ -124,7 +124,7 @@ class House:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         return str(self.ask("POST", f"/deployments/{found['id']}/create_flow_run", body)["id"])
 
-    def await_state(self, run_id: str, *names: str, timeout_s: float = 120) -> str:
+    def await_state(self, run_id: str, *names: str, timeout_s: float = 300) -> str:
         wait_until(lambda: self.state(run_id) in names, timeout_s, f"{names} of {run_id}")
         return self.state(run_id)
 

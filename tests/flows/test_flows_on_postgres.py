@@ -56,7 +56,7 @@ def test_a_dropped_file_is_taken_and_climbed(here: House) -> None:
     waiting = here.project / "inbox/tiny/examples"
     waiting.mkdir(parents=True)
     (waiting / "more.jsonl").write_text("".join(row(number) for number in (50, 51)))
-    climbed = wait_until(lambda: here.runs("climb"), 120, "a climb")[0]
+    climbed = wait_until(lambda: here.runs("climb"), 300, "a climb")[0]
     here.stop("inbox")
     assert here.await_state(climbed["id"], *FINAL) == "Completed", here.logs(climbed["id"])
     assert climbed["parameters"]["counts"]["examples"]["kept"] == 2
