@@ -93,7 +93,7 @@ class House:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         def asked() -> httpx.Response | None:
-            found = httpx.request(method, f"{self.api}{path}", json=body, timeout=30)
+            found = httpx.request(method, f"{self.api}{path}", json=body, timeout=120)
             return None if found.status_code == 503 else found  # SQLite was locked
 
         answer: httpx.Response = wait_until(asked, 30, path)
