@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepladder.errors import StepladderError
+from stepladder.errors import MAY_PASS, StepladderError
 from stepladder.failures import explained
 from stepladder.ingest_commands import register as register_ingest
 from stepladder.serving_commands import register as register_serving
@@ -262,14 +262,17 @@ def plan(
 
 
 @contextmanager
-def _plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
-    """Turn what the user can act on into one clear message and exit code 1, Ctrl-C into a line and 130."""
+def plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
+    """Turn what the user can act on into one clear message and an exit code, Ctrl-C into a line and 130.
+
+    The code is 75 where it may go well a little later with nothing done about it, else 1.
+    """
     try:
         with explained():
             yield
     except StepladderError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
-        exit_with(1)
+        exit_with(MAY_PASS if error.may_pass else 1)
     except (KeyboardInterrupt, SystemExit) as end:
         # Typer ends an interrupted command with this code and without a word.
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
@@ -280,5 +283,5 @@ def _plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
 
 def main() -> None:
     """Entry point."""
-    with _plain_errors(sys.exit):
+    with plain_errors(sys.exit):
         app()

@@ -94,6 +94,7 @@ def _attach(url: str) -> RunningEngine:
             f"no OpenAI-compatible server answers: {error}",
             where=url,
             remedy="start it, or set engine.url to null so that Stepladder starts vLLM itself",
+            may_pass=True,
         ) from error
     return RunningEngine(base, name, alive=lambda: _answers(f"{base}/models"))
 

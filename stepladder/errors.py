@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MAY_PASS = 75  # the exit code that says: try again (EX_TEMPFAIL of sysexits.h)
+
 
 class StepladderError(Exception):
     """A failure that the user can act on.
@@ -10,12 +12,14 @@ class StepladderError(Exception):
         what: what is wrong, one sentence.
         where: the file, line, stage or address it concerns; may be empty.
         remedy: what to do about it.
+        may_pass: whether the same may go well a little later, with nothing done about it (a server is down).
     """
 
-    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+    def __init__(self, what: str, *, where: str = "", remedy: str = "", may_pass: bool = False) -> None:
         self.what = what
         self.where = where
         self.remedy = remedy
+        self.may_pass = may_pass
         super().__init__(str(self))
 
     def __str__(self) -> str:

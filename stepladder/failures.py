@@ -57,25 +57,28 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or seen.__context__
 
 
-# What an error from a package means: what, where, what to do.
+# What an error from a package means: what, where, what to do, whether it may pass by itself.
 _BY_PACKAGE = (
     (
         {"huggingface_hub"},
         "the model hub did not give a model",
         "models in params.yaml",
         "check the id and the network (a gated model needs `hf auth login`), or name a folder",
+        True,
     ),
     (
         {"mlflow", "sqlalchemy"},
         "MLflow did not do it",
         "mlflow.tracking_uri in params.yaml, or MLFLOW_TRACKING_URI",
         f"see that its server or database is up, then run the same command again{_KEPT}",
+        True,
     ),
     (
         {"safetensors"},
         "a file of weights is damaged",
         "models.base in params.yaml, or .stepladder/merged",
         "delete that model's folder and make it again: `stepladder setup`, then the same command",
+        False,
     ),
 )
 
@@ -93,7 +96,7 @@ def _explain(error: Exception) -> StepladderError | None:
         remedy = "lower tuning.batch_size, sizes.*.context_tokens or engine.kv_cache_gib in params.yaml"
         return StepladderError(f"memory ran out: {told}", remedy=remedy)
     packages = {type(one).__module__.partition(".")[0] for one in _chain(error)}
-    for names, what, where, remedy in _BY_PACKAGE:
+    for names, what, where, remedy, may_pass in _BY_PACKAGE:
         if packages & names:
-            return StepladderError(f"{what}: {told}", where=where, remedy=remedy)
+            return StepladderError(f"{what}: {told}", where=where, remedy=remedy, may_pass=may_pass)
     return None

@@ -144,6 +144,40 @@ class Cost(Strict):
         return self
 
 
+class Watch(Strict):
+    """What the watch looks at, and from where on it raises its voice."""
+
+    days: float = Field(default=7, gt=0, description="how far back it looks at what was asked")
+    questions: int = Field(default=200, gt=0, description="most of them that it looks at, and fresh cases")
+    fewest: int = Field(default=20, gt=0, description="fewer say nothing")
+    nothing_relevant: float = Field(default=0.2, ge=0, le=1, description="most share without an answer found")
+    drift: float = Field(
+        default=0.3, gt=0, le=1, description="most Kolmogorov-Smirnov distance from the cases"
+    )
+    index_days: float = Field(default=30, gt=0, description="most days that changed pages may wait")
+    gateway: str | None = Field(default=None, description="address that fresh cases are asked at")
+    climb: bool = Field(default=False, description="whether a finding starts a climb")
+
+
+class Flows(Strict):
+    """What the flows may do by themselves (docs/09-flows.md)."""
+
+    workspace: Path = Path("var/flows")
+    stage_timeout_s: float = Field(default=14_400, gt=0)
+    stage_timeouts_s: dict[str, float] = Field(default={}, description="the same, by a stage's name before @")
+    retries: int = Field(default=2, ge=0)
+    retry_after_s: float = Field(default=10, ge=0, description="doubled with each retry")
+    gpu_stages: list[str] = Field(default=[], description="sent to the work pool gpu")
+    supersede_running: bool = False
+    promote: bool = Field(default=True, description="whether a verdict of promote promotes by itself")
+    live_within_s: float = Field(default=900, gt=0)
+    watch: Watch = Watch()
+
+    def timeout_s(self, stage: str) -> float:
+        """Longest that a stage may take."""
+        return self.stage_timeouts_s.get(stage.partition("@")[0], self.stage_timeout_s)
+
+
 class Mlflow(Strict):
     """Where runs and releases are recorded."""
 
@@ -213,6 +247,7 @@ class Settings(Strict):
     ingest: Ingest = Ingest()
     cost: Cost
     mlflow: Mlflow
+    flows: Flows = Flows()
     sample: Sample = Sample()
     sizes: SizesByHardware
 

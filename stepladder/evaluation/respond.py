@@ -221,4 +221,5 @@ def _explain(failure: APIError, engine: RunningEngine, name: str, done: str) -> 
         f"{what} after {done} responses{log}",
         where=str(engine.log or engine.url),
         remedy=f"{remedy}; then run the same command again, the responses are kept",
+        may_pass=isinstance(failure, APIConnectionError | InternalServerError),  # a timeout is one, too
     )

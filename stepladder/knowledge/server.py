@@ -188,6 +188,7 @@ def _asking(collection: str) -> Iterator[None]:
             f"the Qdrant server did not do it: {error}",
             where=collection,
             remedy="check that the server of knowledge.store (or QDRANT_URL) is up, and QDRANT_API_KEY",
+            may_pass=True,
         ) from error
 
 

@@ -1,0 +1,92 @@
+"""What the flow costs beside plain `dvc repro`, and how long a dropped file waits for its climb.
+
+    python bench/flows.py [--json] [--stage-seconds 20]
+
+A project of three stages that sleep ``--stage-seconds`` each, on a Prefect server and a worker of its own
+with the settings of ``prefect.toml`` and ``prefect.yaml``. Goals: a climb takes at most 1.1 times
+`dvc repro` and 20 s; a climb begins within 15 s of the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.flows.house import House, house  # noqa: E402
+from tests.flows.project import add_example, dvc, row, run, wait_until  # noqa: E402
+
+FINAL = ("Completed", "Failed", "Crashed", "Cancelled")
+SHARE, SECONDS, WAIT = 0.10, 20.0, 15.0
+
+
+def plain(here: House, folder: Path) -> float:
+    """Seconds of `dvc repro` in a clean clone."""
+    run(folder, "git", "clone", "-q", str(here.project), "desk")
+    started = time.monotonic()
+    dvc(folder / "desk", "repro")
+    return time.monotonic() - started
+
+
+def flow(here: House) -> float:
+    """Seconds of a climb of the same, from its start to its end."""
+    started = here.run("climb/climb")
+    assert here.await_state(started, *FINAL, timeout_s=600) == "Completed", here.logs(started)
+    return float(here.ask("GET", f"/flow_runs/{started}")["total_run_time"])
+
+
+def wait(here: House) -> float:
+    """Seconds from a file's last write to the start of the climb's flow."""
+    before = len(here.runs("climb"))
+    waiting = here.project / "inbox/tiny/examples"
+    waiting.mkdir(parents=True)
+    here.start("inbox", "-m", "flows.ingest")
+    # The first batch loads what the next ones find loaded.
+    for number in (50, 60):
+        path = waiting / f"{number}.jsonl"
+        path.write_text("".join(row(one) for one in range(number, number + 9)))
+        dropped = time.time()
+        climb = wait_until(lambda known=before: here.runs("climb")[known:], 120, "a climb")[0]
+        started = wait_until(lambda one=climb: here.ask("GET", f"/flow_runs/{one['id']}")["start_time"], 120)
+        here.await_state(climb["id"], *FINAL, timeout_s=600)
+        before += 1
+    return datetime.fromisoformat(started).timestamp() - dropped
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--stage-seconds", type=float, default=20)
+    options = parser.parse_args()
+    os.environ["STAGE_SECONDS"] = str(options.stage_seconds)
+    with tempfile.TemporaryDirectory() as place, house(Path(place)) as here:
+        repro = plain(here, Path(place))
+        climb = flow(here)
+        add_example(here.project, 1)
+        waited = wait(here)
+    allowed = repro * (1 + SHARE) + SECONDS
+    found = {
+        "dvc repro, s": round(repro, 1),
+        "climb, s": round(climb, 1),
+        "climb / dvc repro": round(climb / repro, 3),
+        "climb / allowed (1.1 x dvc repro + 20 s)": round(climb / allowed, 3),
+        "file to climb, s": round(waited, 1),
+        "file to climb / 15 s": round(waited / WAIT, 3),
+    }
+    print(
+        json.dumps(found)
+        if options.json
+        else "\n".join(f"{name:42} {value}" for name, value in found.items())
+    )
+
+
+if __name__ == "__main__":
+    main()

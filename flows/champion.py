@@ -1,0 +1,69 @@
+"""The release that serves, as the watch asks about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stepladder.errors import StepladderError
+from stepladder.evaluation.records import RungOutcomes
+from stepladder.evaluation.score import score_response
+from stepladder.ladder.form import Verdict
+from stepladder.releases import CHAMPION, OUTCOMES, Registered, registered_name, with_alias
+from stepladder.stages.workspace import load
+from stepladder.tasks import Case, TaskSpec
+
+_TIMEOUT_S = 120.0
+
+
+def champion_of(task: str, scratch: Path) -> Registered | None:
+    """The champion of a task; None where nothing serves. MLflow must be set up."""
+    return with_alias(task, CHAMPION, scratch)
+
+
+def made_at(champion: Registered) -> datetime:
+    """When a release was registered."""
+    import mlflow
+
+    found = mlflow.MlflowClient().get_model_version(registered_name(champion.release.task), champion.version)
+    return datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+
+
+def looks_at(champion: Registered) -> int | None:
+    """How often verdicts had looked at its cases when it was chosen."""
+    return load(Verdict, champion.folder / "verdict.json").case_set.looks
+
+
+def fresh_cases(champion: Registered, cases: Sequence[Case], most: int) -> list[Case]:
+    """Cases that the champion was not chosen on, the last ones first."""
+    path = champion.folder / OUTCOMES
+    known = {one.id for one in load(RungOutcomes, path).outcomes} if path.is_file() else set()
+    return [case for case in reversed(cases) if case.id not in known][:most]
+
+
+def scores_through(gateway: str, spec: TaskSpec, task: str, cases: Sequence[Case]) -> list[float]:
+    """Ask the gateway each case, as its users do, and score what it says.
+
+    Raises:
+        StepladderError: it does not answer, or the key of ``STEPLADDER_API_KEY`` is not one of its.
+    """
+    from openai import OpenAI, OpenAIError
+
+    key = os.environ.get("STEPLADDER_API_KEY", "none")
+    found = []
+    try:
+        with OpenAI(base_url=f"{gateway.rstrip('/')}/v1", api_key=key, timeout=_TIMEOUT_S) as client:
+            for case in cases:
+                messages = [{"role": "user", "content": case.input}]
+                reply = client.chat.completions.create(model=task, messages=messages)  # type: ignore[arg-type]
+                found.append(score_response(spec, case, reply.choices[0].message.content or "").score)
+    except OpenAIError as error:
+        raise StepladderError(
+            f"the gateway did not answer a fresh case: {error}",
+            where=gateway,
+            remedy="see that it runs (flows.watch.gateway), and that STEPLADDER_API_KEY is a key of its",
+            may_pass=True,
+        ) from error
+    return found

@@ -1,0 +1,151 @@
+"""Climb: the DAG of ``dvc.yaml`` in a throwaway clone, one task run a stale stage, then the release.
+
+Started by the event ``dataset.updated``, every night, or by hand (``prefect deployment run climb/climb``).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+
+from flows import requests, tell
+from flows.branch import commit_run, push_data, run_name
+from flows.clone import throwaway
+from flows.dag import is_stale, stages_in_order
+from flows.place import Place, here
+from flows.stage import run_in_clone, send_to_gpu
+from stepladder.data.ingest.records import Counts, Kind
+from stepladder.errors import StepladderError
+from stepladder.files import digest_file
+from stepladder.stages.workspace import Workspace
+
+PROMOTE = "verdict.promote"
+
+
+@flow(name="climb", description=__doc__)
+def climb(
+    commit: str | None = None,
+    task: str | None = None,
+    kinds: list[Kind] | None = None,
+    counts: dict[Kind, Counts] | None = None,
+) -> str:
+    """Climb for all tasks; what is not stale is not run.
+
+    Args:
+        commit: what to climb; None: the newest commit of the project's checkout.
+        task: whose data changed, where an event asked; it is told and decides nothing: DVC does.
+        kinds: what of it changed.
+        counts: rows that came, by kind.
+
+    Returns:
+        The name of the run: what it made is on branch ``runs/<name>``.
+    """
+    place = here()
+    _tell_why(task, kinds, counts)
+    wanted = _newest(place, commit)
+    run = run_name(datetime.now(UTC), wanted)
+    get_run_logger().info("climb %s of commit %s", run, wanted)
+    with throwaway(place.project, place.workspace, run, wanted) as clone:
+        for stage in stages_in_order(clone):
+            if is_stale(clone, stage):
+                _stop_where_newer_waits(place)
+                _task_of(place, stage)(place, clone, stage)
+        keep(clone, run)
+        for name in place.in_clone(clone).tasks:
+            release(place, clone, run, name)
+    return run
+
+
+def _tell_why(task: str | None, kinds: list[Kind] | None, counts: dict[Kind, Counts] | None) -> None:
+    if task:
+        rows = "; ".join(f"{kind}: {one.told}" for kind, one in (counts or {}).items())
+        get_run_logger().info("%s has new %s (%s)", task, " and ".join(kinds or []), rows)
+
+
+def _newest(place: Place, commit: str | None) -> str:
+    """The commit to climb: where other requests wait, this one takes their place."""
+    waiting = requests.waiting_beside(flow_run.id) if flow_run.id else []
+    if waiting:
+        get_run_logger().info("taking %d other requests along", len(waiting))
+        requests.supersede(waiting, by=str(flow_run.name))
+    return requests.newest(place.project, [commit, *(one.commit for one in waiting)])
+
+
+def _stop_where_newer_waits(place: Place) -> None:
+    if place.flows.supersede_running and flow_run.id and requests.waiting_beside(flow_run.id):
+        raise StepladderError(
+            "newer data waits, so this climb ends here (flows.supersede_running)",
+            remedy="nothing: the next climb goes on with what this one has cached",
+        )
+
+
+def _task_of(place: Place, stage: str) -> Any:
+    """The task of a stage, named after it: run again only where that may help."""
+    flows = place.flows
+    return run_stage.with_options(
+        name=stage,
+        task_run_name=stage,
+        retries=flows.retries,
+        retry_delay_seconds=[flows.retry_after_s * 2**n for n in range(flows.retries)],
+        retry_condition_fn=_may_pass,
+    )
+
+
+def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, StepladderError) and error.may_pass
+
+
+@task(cache_policy=NO_CACHE)
+def run_stage(place: Place, clone: Path, stage: str) -> None:
+    """Run one stage, here or on the GPU pool; its lines are log lines, what it made is a table."""
+    if stage.partition("@")[0] in place.flows.gpu_stages:
+        send_to_gpu(place, clone, stage)
+    else:
+        run_in_clone(place, clone, stage)
+    create_table_artifact(tell.outputs_of(clone, stage), key=tell.key_of(f"outputs-{stage}"))
+    if numbers := tell.metrics_of(clone, stage):
+        create_table_artifact(numbers, key=tell.key_of(f"metrics-{stage}"))
+
+
+@task(name="keep", task_run_name="keep", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
+def keep(clone: Path, run: str) -> None:
+    """Push the data, and commit ``dvc.lock`` to branch ``runs/<run>``."""
+    log = get_run_logger()
+    pushed = push_data(clone)
+    log.info("data pushed to the DVC remote" if pushed else "there is no DVC remote: data stays in the cache")
+    kept = commit_run(clone, run, f"Climb {run}\n\nPrefect flow run: {flow_run.id}")
+    log.info("dvc.lock is on branch runs/%s (%s)", run, kept)
+
+
+@task(
+    name="release",
+    task_run_name="release@{name}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[10, 60],
+)
+def release(place: Place, clone: Path, run: str, name: str) -> None:
+    """Log a task's climb to MLflow, register its release, and tell the verdict."""
+    from stepladder.stages.release import run as register
+
+    workspace = Workspace(clone, place.in_clone(clone))
+    for verdict in (one for one in tell.verdicts_of(workspace) if one.task == name):
+        version = register(workspace, name)
+        link = tell.mlflow_link(workspace.settings.mlflow, digest_file(workspace.verdict(name)))
+        create_markdown_artifact(tell.told(verdict, run, link), key=tell.key_of(f"verdict-{name}"))
+        create_table_artifact(tell.rungs_of(verdict), key=tell.key_of(f"rungs-{name}"))
+        get_run_logger().info("%s: %s: %s", name, verdict.decision, verdict.sentence)
+        if version and place.flows.promote:
+            emit_event(
+                event=PROMOTE,
+                resource={"prefect.resource.id": f"stepladder.release.{name}"},
+                payload={"task": name, "version": version, "run": run},
+            )

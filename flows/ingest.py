@@ -1,0 +1,60 @@
+"""Ingest: take what waits in the inbox. Each new version of a dataset is an event ``dataset.updated``.
+
+The flow runs on a schedule and by hand. ``python -m flows.ingest`` watches the inbox and runs it as soon as
+something waits: a process that stays, so that data does not wait for one to start.
+"""
+
+from __future__ import annotations
+
+import time
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+
+from flows.inbox import Watched, waits
+from flows.place import here
+from flows.tell import key_of
+from stepladder.console import say
+from stepladder.data.ingest.run import ingest as take
+from stepladder.errors import StepladderError
+
+_LOOK_EVERY_S = 1.0
+_AFTER_ERROR_S = 30.0
+
+
+@flow(name="ingest", description=__doc__, retries=3, retry_delay_seconds=15)
+def ingest() -> int:
+    """Take what waits; the number of batches."""
+    place, log = here(), get_run_logger()
+    done = take(place.project, place.settings)
+    for account in done.accounts:
+        plan = account.plan
+        rows = [{"kind": kind, **counts.model_dump()} for kind, counts in plan.counts.items()]
+        create_table_artifact(rows, key=key_of(f"ingest-{plan.task}"), description=account.tag or "")
+        for row, counts in plan.counts.items():
+            log.info("%s, %s: %s", plan.task, row, counts.told)
+        for kind, why in plan.refused.items():
+            log.warning("%s, %s: refused: %s", plan.task, kind, why)
+    for name in done.strays:
+        log.warning("left in the inbox: %s", name)
+    for fault in done.unsent:
+        log.warning("%s; the next ingest tries again", fault)
+    return len(done.accounts)
+
+
+def watch_inbox() -> None:
+    """Run the flow whenever something waits, until interrupted. One that fails is tried again later."""
+    watched = Watched()
+    while True:
+        place = here()
+        try:
+            if waits(place, watched):
+                ingest()
+            time.sleep(_LOOK_EVERY_S)
+        except StepladderError as error:
+            say(f"ingest: {error}")
+            time.sleep(_AFTER_ERROR_S)
+
+
+if __name__ == "__main__":
+    watch_inbox()

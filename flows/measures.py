@@ -1,0 +1,130 @@
+"""What the watch measures: numbers held against limits, each from plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.interactions import Asked
+from stepladder.data.ingest.records import Account
+from stepladder.evaluation.score import score_response
+from stepladder.serving_record import ServingRecord
+from stepladder.tasks import Case, Strict, TaskSpec
+
+
+class Measure(Strict):
+    """A number and its limit; ``value`` is null where there was too little to tell, ``told`` says what."""
+
+    name: str
+    value: float | None
+    limit: float
+    is_finding: bool
+    told: str
+
+
+def silent(name: str, limit: float, why: str) -> Measure:
+    """A measure that could not be taken."""
+    return Measure(name=name, value=None, limit=limit, is_finding=False, told=why)
+
+
+def nothing_relevant(asked: Sequence[Asked], fewest: int, limit: float, *, retrieves: bool) -> Measure:
+    """The share of questions that found no chunk, or that the model would not answer from those it got."""
+    name = "nothing relevant"
+    if len(asked) < fewest:
+        return silent(name, limit, f"{len(asked)} questions are too few ({fewest})")
+    without = sum(one.outcome == "abstained" or (retrieves and not one.chunks) for one in asked)
+    share = without / len(asked)
+    return Measure(
+        name=name,
+        value=share,
+        limit=limit,
+        is_finding=share > limit,
+        told=f"{without} of {len(asked)} questions found nothing that answers them",
+    )
+
+
+def drift(
+    questions: NDArray[np.float32], cases: NDArray[np.float32], fewest: int, limit: float, alpha: float
+) -> Measure:
+    """How far what is asked lies from the cases: Kolmogorov-Smirnov between two sets of likenesses.
+
+    One is each question's to its nearest case, the other each case's to its nearest other case: where people
+    ask what the cases ask, the two are distributed alike.
+
+    Args:
+        questions: unit vectors, shape (n, d).
+        cases: unit vectors, shape (m, d).
+        fewest: of both, from which it is worth telling.
+        limit: greatest distance, between 0 and 1.
+        alpha: level of the test: a distance that chance explains is no finding.
+    """
+    from scipy.stats import ks_2samp
+
+    if min(len(questions), len(cases)) < fewest:
+        return silent("drift", limit, f"{len(questions)} questions, {len(cases)} cases: too few ({fewest})")
+    among = cases @ cases.T
+    np.fill_diagonal(among, -1)
+    # One-sided: questions that lie nearer to the cases than those to each other are no drift.
+    found = ks_2samp((questions @ cases.T).max(axis=1), among.max(axis=1), alternative="greater")
+    distance, p = float(found.statistic), float(found.pvalue)
+    return Measure(
+        name="drift",
+        value=distance,
+        limit=limit,
+        is_finding=distance > limit and p < alpha,
+        told=f"questions lie further from the cases than these from each other: {distance:.2f}, p = {p:.2g}",
+    )
+
+
+def score(name: str, scores: Sequence[float], fewest: int, spec: TaskSpec) -> Measure:
+    """The mean score of answers; a finding where it is below the bar by more than the margin."""
+    limit = spec.bars.score - spec.margin
+    if len(scores) < fewest:
+        return silent(name, limit, f"{len(scores)} of them are too few ({fewest})")
+    mean = sum(scores) / len(scores)
+    told = f"{mean:.2f} on {len(scores)}; the bar is {spec.bars.score:.2f}, the margin {spec.margin:.2f}"
+    return Measure(name=name, value=mean, limit=limit, is_finding=mean < limit, told=told)
+
+
+def corrected_scores(spec: TaskSpec, asked: Sequence[Asked]) -> list[float]:
+    """Scores of live answers that a person corrected: the correction is the reference."""
+    return [
+        score_response(spec, _case(number, one), one.answer).score
+        for number, one in enumerate(asked)
+        if one.correction is not None
+    ]
+
+
+def _case(number: int, asked: Asked) -> Case:
+    return Case(
+        id=f"live-{number}", input=asked.question, reference=asked.correction, cluster=f"live-{number}"
+    )
+
+
+def index_age(accounts: Sequence[Account], task: str, made: datetime, now: datetime, limit: float) -> Measure:
+    """Days that the oldest changed page waits for the index that answers, which was made at ``made``."""
+    plans = [one.plan for one in accounts if one.plan.task == task and one.plan.pages]
+    late = [moment for one in plans if (moment := datetime.fromisoformat(one.occurred)) > made]
+    days = (now - min(late)).total_seconds() / 86400 if late else 0.0
+    told = f"{len(late)} deliveries of pages came after it was made" if late else "it has all pages"
+    return Measure(name="index age", value=days, limit=limit, is_finding=days > limit, told=told)
+
+
+def worn_test(looks: int | None, budget: int) -> Measure:
+    """How often verdicts looked at the cases that chose the champion."""
+    if looks is None:
+        return silent("looks at the test", budget, "they were not counted")
+    told = f"{looks} verdicts looked at these cases; {budget} wear them out"
+    return Measure(name="looks at the test", value=looks, limit=budget, is_finding=looks > budget, told=told)
+
+
+def engine(record: ServingRecord | None, task: str) -> Measure:
+    """Whether the champion answers: 1 or 0."""
+    there = record.tasks.get(task) if record and record.is_fresh else None
+    if there is None:
+        return silent("engine", 1, "no gateway runs here")
+    alive = bool(there.answering and there.answering.alive)
+    return Measure(name="engine", value=float(alive), limit=1, is_finding=not alive, told=there.why)

@@ -1,0 +1,45 @@
+"""Promote: make a release the champion, wait until the gateway answers with it, roll back if it does not.
+
+Started by the event of a verdict that says promote, or by hand. One at a time for a task.
+"""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+from prefect.concurrency.sync import concurrency
+
+from flows import live
+from flows.place import here
+from stepladder.releases import CHALLENGER, use_mlflow
+from stepladder.serving_record import RECORD, read_record
+
+# Longer than the lease (60 s) of one that was killed while it held the slot, and than one that waits.
+_PATIENCE = 120.0
+
+
+def slot_of(task: str) -> str:
+    """The name of the concurrency limit that lets one promotion of a task run."""
+    return f"promote-{task}"
+
+
+@flow(name="promote", description=__doc__)
+def promote(task: str, version: str | None = None, run: str | None = None) -> str:
+    """Promote a release.
+
+    Args:
+        task: a task of params.yaml.
+        version: of the release in the registry, or an alias; None: the challenger.
+        run: the climb that made it; told only.
+
+    Returns:
+        The version that answers.
+    """
+    place, log = here(), get_run_logger()
+    if run:
+        log.info("asked for by climb %s", run)
+    use_mlflow(place.settings.mlflow)
+    path = place.project / ".stepladder" / RECORD
+    within_s = place.flows.live_within_s
+    with concurrency(slot_of(task), occupy=1, timeout_seconds=within_s + _PATIENCE, strict=True):
+        move = live.promote(task, version or CHALLENGER, lambda: read_record(path), within_s, log.info)
+    return move.after

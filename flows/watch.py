@@ -1,0 +1,118 @@
+"""Watch: whether what serves is still as good as its verdict said, and what people ask is what was tested.
+
+It raises an event ``watch.finding`` for each finding, and asks for a climb where ``flows.watch.climb`` says.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.deployments import run_deployment
+from prefect.events import emit_event
+
+from flows import champion, measures
+from flows.interactions import Asked, read_asked, records_of
+from flows.measures import Measure
+from flows.place import Place, here
+from flows.tell import key_of
+from stepladder.data.ingest.run import open_place
+from stepladder.evaluation.looks import store_is_missing
+from stepladder.releases import Registered, use_mlflow
+from stepladder.serving_record import RECORD, read_record
+from stepladder.stages.workspace import Workspace
+from stepladder.tasks import Task, load_task
+
+FINDING = "watch.finding"
+
+
+@flow(name="watch", description=__doc__)
+def watch() -> dict[str, list[str]]:
+    """Watch over all tasks that have a champion; the names of what was found, by task."""
+    place = here()
+    if store_is_missing(place.settings.mlflow.tracking_uri, place.project):
+        get_run_logger().info("nothing serves: there is no registry yet")
+        return {}
+    use_mlflow(place.settings.mlflow)
+    found = {
+        name: look.with_options(task_run_name=f"watch@{name}")(place, name) for name in place.settings.tasks
+    }
+    findings = {name: [one for one in taken if one.is_finding] for name, taken in found.items()}
+    for name, ones in findings.items():
+        for one in ones:
+            get_run_logger().warning("%s: %s: %s", name, one.name, one.told)
+            _raise_event(name, one)
+    if any(findings.values()) and place.flows.watch.climb:
+        run_deployment("climb/climb", timeout=0, as_subflow=False)
+    return {name: [one.name for one in ones] for name, ones in findings.items()}
+
+
+@task(name="watch", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
+def look(place: Place, name: str) -> list[Measure]:
+    """Take all measures of a task; none where nothing serves."""
+    workspace = Workspace(place.project, place.settings)
+    serving = champion.champion_of(name, workspace.releases)
+    if serving is None:
+        get_run_logger().info("%s has no champion", name)
+        return []
+    taken = take(place, load_task(place.project / "tasks" / name), serving)
+    create_table_artifact([one.model_dump() for one in taken], key=key_of(f"watch-{name}"))
+    return taken
+
+
+def take(place: Place, task: Task, serving: Registered) -> list[Measure]:
+    """The measures of a task's champion."""
+    wanted, name = place.flows.watch, task.name
+    since = time.time() - wanted.days * 86400
+    asked = read_asked(records_of(place.project), name, since, wanted.questions)
+    retrieves = serving.release.plan.retrieval
+    with open_place(place.project, place.settings) as held:
+        accounts = held.ledger.accounts()
+    made, now = champion.made_at(serving), datetime.now(UTC)
+    return [
+        measures.engine(read_record(place.project / ".stepladder" / RECORD), name),
+        _fresh(place, task, serving),
+        measures.score(
+            "corrected answers", measures.corrected_scores(task.spec, asked), wanted.fewest, task.spec
+        ),
+        measures.nothing_relevant(asked, wanted.fewest, wanted.nothing_relevant, retrieves=retrieves),
+        _drift(place, task, asked),
+        measures.index_age(accounts, name, made, now, wanted.index_days),
+        measures.worn_test(champion.looks_at(serving), place.settings.evaluation.looks),
+    ]
+
+
+def _fresh(place: Place, task: Task, serving: Registered) -> Measure:
+    wanted, spec = place.flows.watch, task.spec
+    cases = champion.fresh_cases(serving, task.cases, wanted.questions)
+    if wanted.gateway is None or len(cases) < wanted.fewest:
+        why = "flows.watch.gateway is not set" if wanted.gateway is None else f"{len(cases)} are too few"
+        return measures.silent("fresh cases", spec.bars.score - spec.margin, why)
+    scores = champion.scores_through(wanted.gateway, spec, task.name, cases)
+    return measures.score("fresh cases", scores, wanted.fewest, spec)
+
+
+def _drift(place: Place, task: Task, asked: list[Asked]) -> Measure:
+    from stepladder.knowledge.embed import encode_cached, load_embedder
+
+    wanted = place.flows.watch
+    if min(len(asked), len(task.cases)) < wanted.fewest:  # no need to load the embedder
+        return measures.silent("drift", wanted.drift, f"{len(asked)} questions are too few ({wanted.fewest})")
+    embedder = load_embedder(place.settings.models.embedder)
+    with Workspace(place.project, place.settings).embeddings() as cache:
+        questions, cases = (
+            encode_cached(embedder, texts, cache)[0]
+            for texts in ([one.question for one in asked], [case.input for case in task.cases])
+        )
+    return measures.drift(questions, cases, wanted.fewest, wanted.drift, place.settings.evaluation.alpha)
+
+
+def _raise_event(name: str, found: Measure) -> None:
+    emit_event(
+        event=FINDING,
+        resource={"prefect.resource.id": f"stepladder.task.{name}"},
+        payload={"task": name, **found.model_dump()},
+    )

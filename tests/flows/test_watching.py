@@ -1,0 +1,142 @@
+"""What the watch measures, and where it raises its voice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows import measures
+from flows.interactions import Asked, read_asked, records_of
+from serving.store import Event, Store
+from stepladder.data.ingest.records import Account, PageChange, Plan
+from stepladder.promotion import Standing
+from stepladder.serving_record import Answering, ServingRecord, TaskRecord
+from stepladder.tasks import TaskSpec
+
+SPEC = TaskSpec.model_validate(
+    {"title": "T", "scorer": "exact", "bars": {"score": 0.8}, "margin": 0.05, "monthly_requests": 10}
+)
+
+
+def asked(outcome: str = "answered", chunks: int = 1, correction: str | None = None) -> Asked:
+    return Asked(question="q", answer="yes", outcome=outcome, chunks=chunks, correction=correction)
+
+
+def test_the_records_of_a_gateway_are_read(tmp_path: Path) -> None:
+    (tmp_path / "serving.yaml").write_text("records: {path: var/kept.sqlite}\n")
+    path = records_of(tmp_path)
+    assert read_asked(path, "ports", 0, 10) == []
+    store = Store(path, lambda value: value, retention_days=3650, most_pending=100)
+    now = datetime.now(UTC).timestamp()
+    for number, outcome in enumerate(("answered", "abstained", "cancelled", "answered")):
+        said = [{"role": "user", "content": f"question {number}"}]
+        told = {"outcome": outcome, "answer": f"answer {number}", "chunks": [["a", 0.5]] * (number % 2)}
+        task = "other" if number == 3 else "ports"
+        store.append(Event("asked", str(number), task, "r", {"messages": said}, now + number))
+        store.append(Event("answered", str(number), task, "r", told, now + number))
+    store.append(Event("feedback", "0", "ports", "r", {"thumb": "down"}, now))
+    store.append(Event("feedback", "0", "ports", "r", {"correction": "9100"}, now))
+    asyncio.run(store.committed())
+    store.close()
+    found = read_asked(path, "ports", 0, 10)
+    assert [(one.question, one.outcome, one.chunks, one.correction) for one in found] == [
+        ("question 1", "abstained", 1, None),
+        ("question 0", "answered", 0, "9100"),
+    ]
+    assert [one.question for one in read_asked(path, "ports", 0, 1)] == ["question 1"]
+    assert read_asked(path, "ports", now + 60, 10) == []
+
+
+@pytest.mark.parametrize(
+    ("some", "retrieves", "value", "is_finding"),
+    [
+        ([asked()] * 8 + [asked("abstained")] * 2, True, 0.2, False),
+        ([asked()] * 7 + [asked("abstained")] * 2 + [asked(chunks=0)], True, 0.3, True),
+        ([asked(chunks=0)] * 10, False, 0.0, False),
+        ([asked("abstained")] * 9, True, None, False),
+    ],
+)
+def test_questions_that_nothing_answers_are_counted(
+    *, some: list[Asked], retrieves: bool, value: float | None, is_finding: bool
+) -> None:
+    found = measures.nothing_relevant(some, fewest=10, limit=0.2, retrieves=retrieves)
+    assert (found.value, found.is_finding) == (value, is_finding)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_questions_like_the_cases_do_not_drift_and_others_do() -> None:
+    draw = np.random.default_rng(0)
+    here, there = np.zeros(16), np.zeros(16)
+    here[0], there[1] = 3, 3
+    cases = unit(draw.normal(here, 1, (100, 16)))
+    same = measures.drift(unit(draw.normal(here, 1, (80, 16))), cases, 20, 0.3, 0.05)
+    other = measures.drift(unit(draw.normal(there, 1, (80, 16))), cases, 20, 0.3, 0.05)
+    repeated = measures.drift(cases, cases, 20, 0.3, 0.05)
+    assert not same.is_finding
+    assert other.is_finding
+    assert not repeated.is_finding  # asked word for word what the cases ask
+    assert measures.drift(cases[:5], cases, 20, 0.3, 0.05).value is None
+
+
+def test_live_answers_are_scored_by_their_corrections() -> None:
+    scores = measures.corrected_scores(SPEC, [asked(correction="yes"), asked(correction="no"), asked()])
+    assert scores == [1.0, 0.0]
+    assert measures.score("s", [1.0] * 8 + [0.0] * 2, 10, SPEC).is_finding is False
+    assert measures.score("s", [1.0] * 7 + [0.0] * 3, 10, SPEC).is_finding is True
+    assert measures.score("s", [0.0] * 9, 10, SPEC).is_finding is False
+
+
+def delivered(task: str, day: int, pages: int) -> Account:
+    plan = Plan(
+        batch=f"{task}-{day}",
+        task=task,
+        occurred=datetime(2026, 1, day, tzinfo=UTC).isoformat(),
+        files=[],
+        counts={},
+        pages=[PageChange(page=f"p{n}", change="changed") for n in range(pages)],
+        additions=[],
+        refused={},
+        warnings={},
+    )
+    return Account(plan=plan, commit="c", tag="t")
+
+
+def test_the_index_ages_from_the_first_page_that_it_misses() -> None:
+    accounts = [
+        delivered("ports", 1, 1),
+        delivered("other", 4, 1),
+        delivered("ports", 5, 0),
+        delivered("ports", 6, 1),
+        delivered("ports", 9, 2),
+    ]
+    made, now = datetime(2026, 1, 3, tzinfo=UTC), datetime(2026, 1, 16, tzinfo=UTC)
+    found = measures.index_age(accounts, "ports", made, now, 7)
+    assert (found.value, found.is_finding) == (10, True)
+    assert measures.index_age(accounts, "ports", now, now, 7).value == 0
+
+
+@pytest.mark.parametrize(("looks", "is_finding"), [(10, False), (11, True), (None, False)])
+def test_a_test_wears_out(*, looks: int | None, is_finding: bool) -> None:
+    assert measures.worn_test(looks, 10).is_finding == is_finding
+
+
+def record(*, alive: bool, at: float | None = None) -> ServingRecord:
+    answering = Answering(version="1", digest="d", rung="rag", engine="e", alive=alive, users=0)
+    there = TaskRecord(wanted=Standing(champion="1"), answering=answering)
+    return ServingRecord(at=at if at is not None else datetime.now(UTC).timestamp(), tasks={"ports": there})
+
+
+def test_an_engine_that_is_gone_is_found_and_a_gateway_that_is_off_is_told() -> None:
+    assert not measures.engine(record(alive=True), "ports").is_finding
+    assert measures.engine(record(alive=False), "ports").is_finding
+    assert measures.engine(record(alive=False, at=0), "ports").value is None
+    assert measures.engine(None, "ports").value is None
+    json.dumps(measures.engine(None, "ports").model_dump())
