@@ -11,7 +11,6 @@ from prefect.concurrency.sync import concurrency
 from flows import live
 from flows.place import here
 from stepladder.releases import CHALLENGER, use_mlflow
-from stepladder.serving_record import RECORD, read_record
 
 # Longer than the lease (60 s) of one that was killed while it held the slot, and than one that waits.
 _PATIENCE = 120.0
@@ -38,8 +37,7 @@ def promote(task: str, version: str | None = None, run: str | None = None) -> st
     if run:
         log.info("asked for by climb %s", run)
     use_mlflow(place.settings.mlflow)
-    path = place.project / ".stepladder" / RECORD
     within_s = place.flows.live_within_s
     with concurrency(slot_of(task), occupy=1, timeout_seconds=within_s + _PATIENCE, strict=True):
-        move = live.promote(task, version or CHALLENGER, lambda: read_record(path), within_s, log.info)
+        move = live.promote(task, version or CHALLENGER, within_s, log.info)
     return move.after

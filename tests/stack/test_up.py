@@ -38,7 +38,7 @@ def write_procfile(project: Project, **others: str) -> None:
 
 def test_every_line_of_the_procfile_keeps_the_service_of_its_name() -> None:
     processes = parse_procfile((ROOT / "Procfile").read_text()).processes
-    assert set(processes) == set(SERVICES) - {"inbox"}
+    assert set(processes) == set(SERVICES)
     for name, command in processes.items():
         assert re.match(rf"python -m stepladder\.stack\.keep {name} ", command)
     assert "127.0.0.1" in processes["mlflow"]
@@ -121,6 +121,7 @@ def test_flows_are_deployed_where_there_are_some(project: Project, code: str, wh
     assert said == []
     (project.root / "prefect.yaml").touch()
     (project.root / "flows").mkdir()
+    (project.root / "flows/__init__.py").touch()  # else the project's own package would be found first
     (project.root / "flows/setup.py").write_text(f"import os\nos.environ['PREFECT_API_URL']\n{code}\n")
     if what:
         with pytest.raises(StepladderError, match=what):
