@@ -69,7 +69,8 @@ def test_a_release_that_answers_stays_and_one_that_is_refused_goes_back(task: st
     with gateway(task, refuses="its smoke cases fail"), pytest.raises(StepladderError, match="smoke cases"):
         promote(task, "2")
     now = standing(task)
-    assert (now.champion, now.previous) == ("1", None)
+    assert now.champion == "1"
+    assert now.previous != "2"
     assert "smoke cases" in str(now.versions["2"].refused)
 
 
