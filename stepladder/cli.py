@@ -47,7 +47,7 @@ def setup() -> None:
     """Make the base model and the sample tasks, where they are missing."""
     from stepladder.console import say
     from stepladder.models import PACKAGED_BASE, convert_packaged_base
-    from stepladder.samples.build import SAMPLES, is_built
+    from stepladder.samples.build import SAMPLES, is_built, is_current
 
     workspace = _workspace()
     if workspace.settings.models.base == str(PACKAGED_BASE):
@@ -56,7 +56,8 @@ def setup() -> None:
         say(f"base model: {'made' if made else 'already there'}")
     for name in workspace.settings.tasks:
         if name in SAMPLES and is_built(name):
-            say(f"sample {name}: already there (`stepladder sample {name}` builds it anew)")
+            state = "already there" if is_current(name, workspace.settings) else "built from something else"
+            say(f"sample {name}: {state} (`stepladder sample {name}` builds it anew)")
         elif name in SAMPLES:
             sample(name)
 

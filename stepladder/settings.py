@@ -84,7 +84,10 @@ class Tuning(Strict):
     learning_rate: float = Field(default=1e-3, gt=0)
     lora_plus_ratio: float = Field(default=4.0, ge=1)
     epochs: int = Field(default=1, gt=0)
-    batch_size: int = Field(default=2, gt=0)
+    batch_size: int = Field(default=4, gt=0, description="examples a step")
+    batch_size_of: dict[str, PositiveInt] = Field(
+        default={}, description="the same, for tasks that need another"
+    )
     bucket: int = Field(default=32, gt=0)
     min_examples: int = Field(default=1000, ge=0)
     allow_few_examples: bool = False
@@ -92,6 +95,11 @@ class Tuning(Strict):
     checkpoint_every: int = Field(default=20, gt=0)
     cpu_tokens_per_s: float = Field(default=150, gt=0)
     gpu_tokens_per_s: float = Field(default=5000, gt=0)
+
+    def of(self, task: str) -> Tuning:
+        """What holds for one task."""
+        size = self.batch_size_of.get(task, self.batch_size)
+        return self.model_copy(update={"batch_size": size, "batch_size_of": {}})
 
 
 Personal = Literal["EMAIL", "PHONE", "SSN", "CREDIT_CARD", "DE_IBAN"]

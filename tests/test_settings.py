@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from stepladder.errors import StepladderError
-from stepladder.settings import Settings, load_settings
+from stepladder.settings import Settings, Tuning, load_settings
 
 VARIABLES = ("MLFLOW_TRACKING_URI", "QDRANT_URL", "STEPLADDER_ENGINE_URL")
 
@@ -141,3 +141,9 @@ def test_what_is_not_yaml_or_not_utf8_is_told(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes(b"tasks: [\xff]\n")
     with pytest.raises(StepladderError, match="not UTF-8"):
         load_settings(tmp_path / "params.yaml")
+
+
+def test_a_task_may_be_tuned_in_batches_of_its_own() -> None:
+    tuning = Tuning(batch_size=4, batch_size_of={"reviews": 2})
+    assert tuning.of("reviews").batch_size == 2
+    assert tuning.of("questions") == Tuning(batch_size=4)

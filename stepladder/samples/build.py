@@ -95,6 +95,11 @@ def is_built(name: str, tasks_folder: Path = Path("tasks")) -> bool:
     return all((tasks_folder / name / file).is_file() for file in _GENERATED_FILES)
 
 
+def is_current(name: str, settings: Settings, tasks_folder: Path = Path("tasks")) -> bool:
+    """Whether the rows that are there were built from these settings, by this generator."""
+    return _marker(tasks_folder / name).get("digest") == _inputs_digest(name, settings)
+
+
 def with_all_modules(settings: Settings) -> Settings:
     """Settings under which module-qa takes every collection of the ansible package."""
     module_qa = settings.sample.module_qa.model_copy(update={"all": True})

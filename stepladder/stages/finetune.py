@@ -44,21 +44,22 @@ def run(workspace: Workspace, name: str) -> None:
 
 def _tune(workspace: Workspace, task: Task, examples: list[Example], out: Path) -> None:
     settings = workspace.settings
+    tuning = settings.tuning.of(task.name)
     base = require_base(settings.models.base)
     rows, dropped = training_rows(workspace, task, examples, settings.size.tokens_to_train(task.name))
     planned = estimate(
         rows,
-        settings.tuning,
+        tuning,
         training_rate(workspace.rates, settings.models.base, settings.stated_tokens_per_s),
         settings.cost.training_per_hour,
     )
-    say(f"finetune {task.name}: {_of(rows, examples, settings.tuning)}; {planned.summary()}")
+    say(f"finetune {task.name}: {_of(rows, examples, tuning)}; {planned.summary()}")
     checkpoints = workspace.scratch / "training" / task.name
     with progress(f"finetune {task.name}", "tokens") as on_progress:
         result = train(
             base,
             rows,
-            settings.tuning,
+            tuning,
             settings.seed,
             checkpoints,
             lambda step: on_progress(step.tokens, planned.tokens),

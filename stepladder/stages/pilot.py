@@ -77,7 +77,7 @@ def _slice(
         result = train(
             base,
             rows,
-            settings.tuning,
+            settings.tuning.of(task.name),
             settings.seed,
             folder,
             lambda step: on_progress(step.tokens, tokens),

@@ -80,7 +80,7 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
         **_section("evaluation", settings.evaluation),
         **_section("knowledge", settings.knowledge),
         **_section("prepare", settings.prepare),
-        **_section("tuning", settings.tuning),
+        **_section("tuning", settings.tuning.of(name)),
         **{f"digest.{key}": value for key, value in verdict.digests.items()},
     }
     rungs = [
