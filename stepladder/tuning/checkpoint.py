@@ -25,6 +25,7 @@ _IRRELEVANT = {
     "min_examples",
     "allow_few_examples",
     "gold_rate",
+    "batch_size_of",  # `batch_size` says what holds
     "cpu_tokens_per_s",
     "gpu_tokens_per_s",
 }
