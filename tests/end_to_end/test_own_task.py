@@ -196,7 +196,7 @@ def test_one_edited_prompt_asks_only_its_tasks_cases_again(project: Path, stub: 
     other.mkdir()
     (other / "task.yaml").write_text(
         "title: Greet\nscorer: issue-f1\nbars: {score: 0.5}\nmargin: 0.05\nmonthly_requests: 10\n"
-        "output_schema: {type: object}\n"
+        "output_schema: {type: object, properties: {tone: {type: array}}}\n"
     )
     (other / "prompt.md").write_text("Greet.")
     greet = [f"Greet the {name} team for {question(name)}" for name in SERVICES]
