@@ -196,18 +196,18 @@ def test_one_edited_prompt_asks_only_its_tasks_cases_again(project: Path, stub: 
     other.mkdir()
     (other / "task.yaml").write_text(
         "title: Greet\nscorer: issue-f1\nbars: {score: 0.5}\nmargin: 0.05\nmonthly_requests: 10\n"
-        "output_schema: {type: object, properties: {tone: {type: array}}}\n"
+        "output_schema: {type: object, properties: {cost: {type: array}}}\n"
     )
     (other / "prompt.md").write_text("Greet.")
     greet = [f"Greet the {name} team for {question(name)}" for name in SERVICES]
     write_rows(
         other / "cases.jsonl",
         [
-            {"id": f"c{n}", "input": one, "reference": {"tone": []}, "cluster": f"c{n}"}
+            {"id": f"c{n}", "input": one, "reference": {"cost": []}, "cluster": f"c{n}"}
             for n, one in enumerate(greet[:4])
         ],
     )
-    write_rows(other / "examples.jsonl", [{"prompt": one, "completion": '{"tone":[]}'} for one in greet[4:8]])
+    write_rows(other / "examples.jsonl", [{"prompt": one, "completion": '{"cost":[]}'} for one in greet[4:8]])
     parameters.write_text(
         yaml.safe_dump({**yaml.safe_load(original[parameters]), "tasks": ["runbooks", "greetings"]})
     )
