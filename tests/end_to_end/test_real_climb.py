@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 
+from stepladder.errors import MAY_PASS
 from stepladder.ladder.form import schema
 from stepladder.ladder.markdown import EXIT_CODES
 from stepladder.models import PACKAGED_BASE
@@ -136,7 +137,7 @@ def test_an_engine_that_dies_in_mid_evaluation_keeps_answers_and_outputs(project
             child.kill()
         code = stage.wait(120)
     prompt.write_text(original)
-    assert code == 1
+    assert code == MAY_PASS
     assert "the engine went away after" in log.read_text()
     assert "run the same command again" in log.read_text()
     assert outcomes.read_bytes() == before
