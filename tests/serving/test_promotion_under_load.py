@@ -102,11 +102,10 @@ def switched(folder: Path) -> Tally:
     return tally
 
 
-def test_no_answer_fails_none_is_mixed_and_none_waits_for_a_switch(tmp_path: Path) -> None:
+def test_no_answer_fails_and_none_is_mixed(tmp_path: Path) -> None:
     tally = switched(tmp_path)
     assert tally.wrong == []
     assert all(tally.by_version[version] >= 3 * SWITCHES.count(version) * STREAMS for version in "123")
-    assert tally.ratio <= 2
 
 
 def test_what_no_alias_names_is_unloaded_only_when_its_last_stream_ended(tmp_path: Path) -> None:
