@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serving import plan as planning
+from serving.beside import beside
 from serving.condition import task_record
 from serving.loading import Loaded
 from serving.plan import Action, Actual, Held, Load, Remember, Stop, Switch, Unload
@@ -109,13 +110,10 @@ class Reconciler:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Reconcile while the block runs; then end every engine that was started."""
-        loop = asyncio.create_task(self._run())
         try:
-            yield
+            async with beside(self._run()):
+                yield
         finally:
-            loop.cancel()
-            with suppress(asyncio.CancelledError):
-                await loop
             await self._close()
 
     async def _run(self) -> None:
