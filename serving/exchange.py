@@ -38,9 +38,9 @@ async def exchange(gateway: Gateway, asked: Asked, tell: Tell | None = None) -> 
     answer = Answer()
     with gateway.router.using(asked.serving), _root_span(gateway, asked) as span:
         try:
-            async with asyncio.timeout_at(asked.deadline):
+            async with asyncio.timeout_at(asked.deadline) as limit:
                 async with gateway.gate(asked.task).entered():
-                    with recorded(gateway, asked, answer, trace_id(span)):
+                    with recorded(gateway, asked, answer, trace_id(span), limit):
                         await _answer(gateway, asked, answer, tell)
         except TimeoutError as error:
             raise ApiError(504, "deadline_exceeded", "the deadline passed before the end") from error

@@ -74,10 +74,7 @@ class Guard:
         path = scope["path"]
         headers = dict(scope["headers"])
         if path not in _OPEN:
-            scopes = _SCOPES.get(path) or (
-                _SCOPES["/v1/models"] if path.startswith("/v1/models/") else SCOPES
-            )
-            scope["state"]["key"] = gateway.keyring.admit(_secret(headers), scopes)
+            scope["state"]["key"] = gateway.keyring.admit(_secret(headers), _scopes(path))
         if scope["method"] == "POST":
             receive = await _whole_body(headers, receive, gateway)
         await self._app(scope, receive, reply.send)

@@ -16,8 +16,14 @@ from serving.store import Event
 
 
 @contextmanager
-def recorded(gateway: Gateway, asked: Asked, answer: Answer, trace: str) -> Iterator[None]:
-    """Record what was asked now, and what became of it when the block is left, however it is."""
+def recorded(
+    gateway: Gateway, asked: Asked, answer: Answer, trace: str, limit: asyncio.Timeout
+) -> Iterator[None]:
+    """Record what was asked now, and what became of it when the block is left, however it is.
+
+    Args:
+        limit: the deadline around the block. It is asked, not the clock: timers fire up to a millisecond early.
+    """
     started = time.monotonic()
     messages = [turn.model_dump() for turn in asked.said.history]
     messages.append({"role": "user", "content": asked.said.question})
@@ -41,8 +47,7 @@ def recorded(gateway: Gateway, asked: Asked, answer: Answer, trace: str) -> Iter
         answer.outcome = error.code
         raise
     except asyncio.CancelledError:
-        late = asyncio.get_running_loop().time() >= asked.deadline
-        answer.outcome = "deadline_exceeded" if late else "cancelled"
+        answer.outcome = "deadline_exceeded" if limit.expired() else "cancelled"
         raise
     except Exception:
         answer.outcome = "internal_error"
