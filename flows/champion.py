@@ -11,7 +11,7 @@ from stepladder.errors import StepladderError
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.score import score_response
 from stepladder.ladder.form import Verdict
-from stepladder.releases import CHAMPION, OUTCOMES, Registered, registered_name, with_alias
+from stepladder.releases import CHAMPION, OUTCOMES, VERDICT, Registered, registered_name, with_alias
 from stepladder.stages.workspace import load
 from stepladder.tasks import Case, TaskSpec
 
@@ -33,7 +33,7 @@ def made_at(champion: Registered) -> datetime:
 
 def looks_at(champion: Registered) -> int | None:
     """How often verdicts had looked at its cases when it was chosen."""
-    return load(Verdict, champion.folder / "verdict.json").case_set.looks
+    return load(Verdict, champion.folder / VERDICT).case_set.looks
 
 
 def fresh_cases(champion: Registered, cases: Sequence[Case], most: int) -> list[Case]:

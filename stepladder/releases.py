@@ -31,6 +31,7 @@ from stepladder.tasks import Strict, explain
 CHALLENGER = "challenger"
 CHAMPION = "champion"
 OUTCOMES = "outcomes.json"
+VERDICT = "verdict.json"
 DIGEST_TAG = "release.digest"
 
 

@@ -19,13 +19,16 @@ def warnings_of(verdict: Verdict, rows: Sequence[Outcome]) -> list[str]:
 
 
 def champion_warnings(evidence: Evidence, cases: int) -> list[str]:
-    """Where what serves was not asked all of these cases."""
+    """Where what serves was not asked all of these cases, or knows other documents."""
+    found = []
     if evidence.unweighed is not None:
-        return [f"the champion was not weighed: {evidence.unweighed.why}"]
-    if evidence.champion is None or len(evidence.champion.outcomes) == cases:
-        return []
-    shared = len(evidence.champion.outcomes)
-    return [f"the champion was asked {shared:,} of the {cases:,} cases: it is weighed on these only"]
+        found.append(f"the champion was not weighed: {evidence.unweighed.why}")
+    elif evidence.champion is not None and len(evidence.champion.outcomes) != cases:
+        shared = len(evidence.champion.outcomes)
+        found.append(f"the champion was asked {shared:,} of the {cases:,} cases: it is weighed on these only")
+    if evidence.outdated:
+        found.append("the champion answers from documents that have changed since it was registered")
+    return found
 
 
 def judge_warnings(evidence: Evidence) -> list[str]:

@@ -31,8 +31,9 @@ class Evidence:
     """``outcomes``, ``summaries`` and ``costs`` are by rung.
 
     ``champion``: what serves, on those of the cases that it was asked, and ``champion_cost`` its own cost at
-    the present prices; ``unweighed`` where it serves and cannot be weighed. ``looks``: how often these cases
-    were looked at, this verdict included; None where nobody counted.
+    the present prices; ``unweighed`` where it serves and cannot be weighed; ``outdated`` where it retrieves
+    from documents that have changed since. ``looks``: how often these cases were looked at, this verdict
+    included; None where nobody counted.
     """
 
     task: str
@@ -53,6 +54,7 @@ class Evidence:
     champion: RungOutcomes | None = None
     champion_cost: RungCost | None = None
     unweighed: Unweighed | None = None
+    outdated: bool = False
     looks: int | None = None
 
     @property

@@ -168,6 +168,7 @@ class Verdict(Strict):
     digests: dict[str, str]
     champion: str | None = Field(description="the rung that was serving")
     champion_release: str | None = Field(default=None, description="its version in the registry")
+    champion_outdated: bool = Field(default=False, description="its documents have changed since")
     slices: Slices | None = Field(description="null where there is one rung or one slice")
     case_set: CaseSet
     warnings: list[str] = Field(description="what a reader should know before trusting it")

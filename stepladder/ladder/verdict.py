@@ -4,7 +4,8 @@ Rungs in order of cost; ``ladder.criteria`` asks each what its task's bars ask, 
 every two on the same cases, and ``ladder.rule`` walks up the ladder on the p-values, so that the chance of a
 wrong promotion stays below ``evaluation.alpha``. Where a question stays open the verdict is
 ``inconclusive``, and says how many cases would settle it. A champion that serves already is
-replaced only by a rung that is shown to be better, or cheaper and no worse by the margin.
+replaced only by a rung that is shown to be better, or no worse by the margin and cheaper, or no worse and
+answering from documents that have changed since.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def decide(evidence: Evidence) -> Verdict:
         sizes=dict(evidence.sizes),
         digests=_digests(evidence, rule),
         champion=_serving(evidence),
+        champion_outdated=evidence.outdated,
         slices=weigh_slices(weighed, weighed.walk.promoted or best, evidence),
         case_set=_case_set(weighed, evidence),
         warnings=[],

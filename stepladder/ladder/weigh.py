@@ -107,8 +107,8 @@ def decision_of(weighed: Weighed, evidence: Evidence) -> tuple[Decision, str | N
         return "keep", evidence.unweighed.rung
     if weighed.champion is None or evidence.champion is None:
         return "promote", winner
-    cheaper = _cheaper(winner, evidence)
-    if replaces(weighed.champion, cheaper, evidence.spec.margin, weighed.walk.level):
+    enough = _cheaper(winner, evidence) or _fresher(winner, evidence)
+    if replaces(weighed.champion, enough, evidence.spec.margin, weighed.walk.level):
         return "promote", winner
     return "keep", str(evidence.champion.rung)
 
@@ -126,16 +126,16 @@ def ladder_of(
     )
 
 
-def replaces(against: Pair, cheaper: bool, margin: float, level: float) -> bool:
-    """Whether a rung is shown to be better than the champion, or cheaper and no worse by the margin.
+def replaces(against: Pair, as_good_is_enough: bool, margin: float, level: float) -> bool:
+    """Whether a rung is shown to be better than the champion, or, where that is enough, no worse by the margin.
 
     Args:
         against: the rung minus the champion.
-        cheaper: whether the rung costs less; then to be no worse is enough.
+        as_good_is_enough: the rung costs less, or answers from documents that the champion does not have.
         margin: how much worse still counts as no worse.
         level: of the one test that is made.
     """
-    return (against.error.p_at_most(-margin) if cheaper else against.p_better) <= level
+    return (against.error.p_at_most(-margin) if as_good_is_enough else against.p_better) <= level
 
 
 def asked_alike(rows: Sequence[Outcome], other: Sequence[Outcome]) -> list[Outcome]:
@@ -164,6 +164,14 @@ def _cheaper(winner: str, evidence: Evidence) -> bool:
     """Than the champion itself: a rung of its name in this climb has another prompt, index or adapter."""
     known = evidence.champion_cost
     return known is not None and evidence.costs[winner].per_1000 < known.per_1000
+
+
+def _fresher(winner: str, evidence: Evidence) -> bool:
+    """Whether it answers from today's documents, and the champion from those of another day.
+
+    The cases cannot show what that is worth: few of them ask about what has just changed.
+    """
+    return evidence.outdated and winner.endswith("rag")
 
 
 def _step(rung: str) -> int:

@@ -33,9 +33,10 @@ def sentence(verdict: Verdict, unweighed: str | None = None) -> str:
     if verdict.decision == "keep" and unweighed:
         return f"Keep {verdict.rung}, which serves already: {unweighed}."
     if verdict.decision == "keep":
+        enough = "as good and cheaper" + (" or of today's documents" if verdict.champion_outdated else "")
         return (
             f"Keep {verdict.rung}, which serves already: no rung that holds the bar of {verdict.bar:.2f} is"
-            " better on these cases, or as good and cheaper."
+            f" shown to be better on these cases, or {enough}."
         )
     if verdict.decision == "inconclusive":
         return _inconclusive(verdict)
@@ -117,9 +118,10 @@ def money(dollars: float) -> str:
 
 def _promote(verdict: Verdict, rung: str) -> str:
     judged = verdict.rungs[rung]
+    renewed = "; what serves now answers from older documents" if verdict.champion_outdated else ""
     return (
         f"Promote {rung}: it scores {_scored(judged, verdict)}, which holds the bar of {verdict.bar:.2f},"
-        f" {_why_this_one(verdict, rung)}; it costs {money(judged.cost_per_1000)} per 1,000 requests."
+        f" {_why_this_one(verdict, rung)}; it costs {money(judged.cost_per_1000)} per 1,000 requests{renewed}."
     )
 
 

@@ -8,7 +8,9 @@ from stepladder.evaluation.looks import store_is_missing
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.files import digest_value
 from stepladder.ladder.evidence import Unweighed
-from stepladder.releases import CHAMPION, OUTCOMES, Registered, fetch, use_mlflow, with_alias
+from stepladder.ladder.form import Verdict
+from stepladder.releases import CHAMPION, OUTCOMES, VERDICT, Registered, fetch, use_mlflow, with_alias
+from stepladder.stages.rungs import index_version
 from stepladder.stages.workspace import Workspace, load
 
 LEAST_SHARED = 0.5  # share of the present cases from which the champion can be compared on those it was asked
@@ -16,10 +18,12 @@ _TO_DO = "it has to be evaluated on these cases first, or its alias taken away"
 
 
 class Champion(NamedTuple):
-    """The registry's version, and what it said for those of the present cases that it was asked."""
+    """The registry's version, what it said for those of the present cases that it was asked, and whether it
+    retrieves from documents that have changed since."""
 
     version: str
     said: RungOutcomes | Unweighed
+    outdated: bool
 
 
 def champion_of(workspace: Workspace, name: str, present: RungOutcomes) -> Champion | None:
@@ -33,21 +37,34 @@ def champion_of(workspace: Workspace, name: str, present: RungOutcomes) -> Champ
         return None
     use_mlflow(mlflow)
     found = with_alias(name, CHAMPION, workspace.releases)
-    return _weighable(found, present) if found else None
+    return _weighable(workspace, found, present) if found else None
 
 
 def champion_at(workspace: Workspace, name: str, version: str, present: RungOutcomes) -> Champion:
     """The release that was the champion when a verdict was reached."""
     use_mlflow(workspace.settings.mlflow)
-    return _weighable(fetch(name, version, workspace.releases), present)
+    return _weighable(workspace, fetch(name, version, workspace.releases), present)
 
 
-def _weighable(found: Registered, present: RungOutcomes) -> Champion:
+def _weighable(workspace: Workspace, found: Registered, present: RungOutcomes) -> Champion:
+    return Champion(found.version, _said(found, present), _is_outdated(workspace, found))
+
+
+def _said(found: Registered, present: RungOutcomes) -> RungOutcomes | Unweighed:
     path = found.folder / OUTCOMES
     if not path.is_file():
         why = f"its release, version {found.version}, was registered without outcomes; {_TO_DO}"
-        return Champion(found.version, Unweighed(found.release.plan.rung, why))
-    return Champion(found.version, on_present_cases(load(RungOutcomes, path), present))
+        return Unweighed(found.release.plan.rung, why)
+    return on_present_cases(load(RungOutcomes, path), present)
+
+
+def _is_outdated(workspace: Workspace, found: Registered) -> bool:
+    """Whether its index is of other documents. Another index of the same ones is a choice, and no news."""
+    release = found.release
+    if release.index_version is None or release.index_version == index_version(workspace, release.task):
+        return False
+    then = load(Verdict, found.folder / VERDICT).digests.get("knowledge")
+    return then != workspace.task(release.task).digests().get("knowledge")
 
 
 def on_present_cases(said: RungOutcomes, present: RungOutcomes) -> RungOutcomes | Unweighed:

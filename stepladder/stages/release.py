@@ -15,7 +15,7 @@ from stepladder.ladder.form import Verdict
 from stepladder.ladder.markdown import summary
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
-from stepladder.releases import OUTCOMES, Release, freeze, register, short, use_mlflow
+from stepladder.releases import OUTCOMES, VERDICT, Release, freeze, register, short, use_mlflow
 from stepladder.stages.prune import prune
 from stepladder.stages.rungs import adapter_record, all_outcomes, dev_scores, index_version, plan_of
 from stepladder.stages.workspace import Workspace, load, outcomes_file
@@ -122,7 +122,7 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
         folder,
         task=workspace.root / "tasks" / name,
         files={
-            "verdict.json": workspace.verdict(name),
+            VERDICT: workspace.verdict(name),
             "report.html": workspace.report(name),
             OUTCOMES: _outcomes(workspace, name, plan),
         },

@@ -62,7 +62,7 @@ def weigh(workspace: Workspace, name: str, looks: int | None, champion: Champion
 
 
 def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Champion) -> Evidence:
-    said = champion.said
+    said, evidence = champion.said, replace(evidence, outdated=champion.outdated)
     if isinstance(said, Unweighed):
         return replace(evidence, unweighed=said)
     return replace(evidence, champion=said, champion_cost=champion_cost(workspace, name, said))

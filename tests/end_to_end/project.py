@@ -14,14 +14,16 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 
-def make_project(folder: Path, tasks: list[str], changes: dict[str, Any]) -> Path:
-    """``params.yaml`` with ``changes`` merged in, ``dvc.yaml``, and DVC without git."""
+def make_project(folder: Path, tasks: list[str], changes: dict[str, Any], *, git: bool = False) -> Path:
+    """``params.yaml`` with ``changes`` merged in, ``dvc.yaml``, and DVC, under git or without."""
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
     _merge(parameters, {"tasks": tasks, **changes})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
     (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    run(folder, "-m", "dvc", "init", "-q", "--no-scm")
+    if git:
+        subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)
+    run(folder, "-m", "dvc", "init", "-q", *([] if git else ["--no-scm"]))
     return folder
 
 

@@ -250,6 +250,31 @@ def test_a_champion_that_is_as_good_and_dearer_is_replaced(ladder: Ladder, evide
     assert (verdict.decision, verdict.rung) == ("promote", "rag")
 
 
+def test_a_champion_of_older_documents_is_replaced_by_a_rung_that_is_as_good(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    outcomes = ladder()
+    stays = evidence_of(outcomes, champion=outcomes["lora+rag"])
+    assert decide(stays).decision == "keep"
+    verdict = decide(replace(stays, outdated=True))
+    assert (verdict.decision, verdict.rung, verdict.champion_outdated) == ("promote", "lora+rag", True)
+    assert verdict.sentence.endswith("; what serves now answers from older documents.")
+
+
+def test_a_champion_of_older_documents_stays_where_nothing_retrieves_as_well(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    worse = ladder({"rag": 0.1, "lora+rag": 0.76})
+    champion = ladder({"rag": 0.9})["rag"]
+    verdict = decide(evidence_of(worse, champion=champion, outdated=True))
+    assert (verdict.decision, verdict.rung) == ("keep", "rag")
+    assert "of today's documents" in verdict.sentence
+    assert "the champion answers from documents that have changed" in " ".join(verdict.warnings)
+    blind = ladder({"lora": 0.82, "rag": None, "lora+rag": None})
+    kept = decide(evidence_of(blind, champion=blind["lora"], outdated=True))
+    assert kept.decision == "keep", "an adapter knows no documents, old or new"
+
+
 def test_the_champion_is_priced_by_itself_and_not_by_the_rung_of_its_name(
     ladder: Ladder, evidence_of: MakeEvidence
 ) -> None:
