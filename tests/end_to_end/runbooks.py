@@ -29,7 +29,11 @@ _PROMPT = (
     "Answer with the port number only."
     "{% if retrieval %} Read it in the context. If it is not there, say: Not in the runbooks.{% endif %}\n"
 )
-_IGNORED = "/build/\n/models/\n/.stepladder/\n/var/\n/inbox/\n/quarantine/\n/.ingest/\n/flows\n/mlflow.db*\n/mlruns/\n"
+# As in the repository: datasets are for DVC, which `stepladder up` gives them to.
+_IGNORED = (
+    "/build/\n/models/\n/.stepladder/\n/var/\n/inbox/\n/quarantine/\n/.ingest/\n/flows\n/mlflow.db*\n/mlruns/\n"
+    f"/tasks/{TASK}/knowledge/\n/tasks/{TASK}/*.jsonl\n"
+)
 
 
 def port(service: str) -> str:
@@ -58,7 +62,7 @@ def example(service: str, answer: str) -> dict[str, Any]:
 
 
 def runbooks_project(folder: Path, changes: dict[str, Any]) -> Path:
-    """A project under git and DVC with a remote, whose one task is ``runbooks``; flows and stack are this checkout's."""
+    """A project under git and DVC, with a remote, whose one task is ``runbooks``; with this flows folder."""
     make_project(folder, [TASK], changes, git=True)
     _task(folder / "tasks" / TASK)
     for name in ("prefect.yaml", "prefect.toml", "Procfile", "serving.yaml"):

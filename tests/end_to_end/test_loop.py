@@ -1,7 +1,7 @@
 """The loop, for real and unattended: a file is dropped, and the gateway answers otherwise.
 
-Everything is real: MLflow, Prefect with a worker, DVC with a remote, vLLM under the climb and under the gateway. Only the
-task is small. After the stack is up, files are put into the inbox and nothing else is done.
+Everything is real: MLflow, Prefect with a worker, DVC with a remote, vLLM under the climb and under the
+gateway. Only the task is small. After the stack is up, files are put into the inbox and nothing else is done.
 """
 
 from __future__ import annotations
@@ -152,7 +152,9 @@ def rows(pairs: list[tuple[str, str]]) -> str:
     return "".join(json.dumps(example(service, answer)) + "\n" for service, answer in pairs)
 
 
-def test_a_dropped_page_changes_the_answer_and_a_poisoned_batch_does_not(stack: Stack, tmp_path: Path) -> None:
+def test_a_dropped_page_changes_the_answer_and_a_poisoned_batch_does_not(
+    stack: Stack, tmp_path: Path
+) -> None:
     service = next(one for one in SPARE if port(one) in stack.answer(one))
     before = stack.ask(service)
     assert before
@@ -162,7 +164,9 @@ def test_a_dropped_page_changes_the_answer_and_a_poisoned_batch_does_not(stack: 
     for one, number in more:
         stack.drop(f"knowledge/{one}.md", page(one, number))
     stack.drop("examples/labelled.jsonl", rows(more))
+    dropped = time.monotonic()
     await_that(lambda: NEW_PORT in stack.answer(service), stack, "the gateway to answer from the new page")
+    print(f"document in, answer out: {time.monotonic() - dropped:.0f} s")
 
     after = stack.ask(service)
     assert after
@@ -187,7 +191,7 @@ def tags_of(stack: Stack) -> list[str]:
 
 
 def quarantined(stack: Stack) -> str:
-    return stack.stepladder("quarantine", "list", "--json")
+    return stack.stepladder("quarantine", "list", TASK, "--json")
 
 
 def reproduced_at_a_desk(stack: Stack, desk: Path) -> None:
