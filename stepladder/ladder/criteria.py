@@ -192,7 +192,7 @@ def _latency_share(bars: Bars) -> float | None:
 
 
 def _in_time(outcome: Outcome, bars: Bars) -> bool:
-    return bars.latency_p95_ms is None or outcome.response.latency_ms <= bars.latency_p95_ms
+    return bars.latency_p95_ms is None or outcome.latency_ms <= bars.latency_p95_ms
 
 
 def _state(holds: bool, fails: bool) -> State:

@@ -118,9 +118,11 @@ def _with_costs(evidence: Evidence, change: Callable[[RungCost], RungCost]) -> E
 def _priced(cost: RungCost, requests: float, times: float) -> RungCost:
     """A rung's cost at another volume and another price of the engine.
 
-    Documents are indexed on the engine's hours too; tokens that others are paid for cost what they cost.
+    Documents are indexed and searched on the engine's hours too; tokens that others are paid for cost what
+    they cost.
     """
-    per_request = cost.per_request * (1.0 if cost.paid_per_token else times)
+    engine = cost.parts.engine * (1.0 if cost.paid_per_token else times)
+    per_request = (engine + cost.parts.retrieval * times) / 1000
     index = cost.parts.index * cost.monthly_requests / 1000
     fixed = cost.fixed_per_month + (times - 1) * index
     changed = cost.model_copy(update={"per_request": per_request, "fixed_per_month": fixed})

@@ -121,7 +121,8 @@ def _promote(verdict: Verdict, rung: str) -> str:
     renewed = "; what serves now answers from older documents" if verdict.champion_outdated else ""
     return (
         f"Promote {rung}: it scores {_scored(judged, verdict)}, which holds the bar of {verdict.bar:.2f},"
-        f" {_why_this_one(verdict, rung)}; it costs {money(judged.cost_per_1000)} per 1,000 requests{renewed}."
+        f" {_why_this_one(verdict, rung)}; it costs {money(judged.cost_per_1000)} per 1,000 requests"
+        f"{renewed}."
     )
 
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from stepladder.evaluation.cost import rung_cost
+from stepladder.evaluation.usage import usage_of
 from stepladder.ladder.form import Flip
 from stepladder.ladder.sensitivity import _dials, _nearest, _with_price, decider
 from stepladder.ladder.verdict import Evidence, decide
 from stepladder.ladder.weigh import weigh
 
-from .conftest import SCORES, SPEC, make_evidence, make_outcomes
+from .conftest import PRICES, SCORES, SPEC, make_evidence, make_outcomes
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +42,20 @@ def test_a_higher_bar_takes_the_promotion_back(evidence: Evidence, found: list[F
     assert short_of.decision == "promote"
 
 
-def test_the_engine_price_is_paid_for_indexing_too_and_not_for_tokens(evidence: Evidence) -> None:
-    own = evidence.costs["rag"]
+def test_the_engine_price_is_paid_for_index_and_search_too_and_not_for_tokens(
+    evidence: Evidence,
+) -> None:
+    usage = usage_of(make_outcomes("rag", 0.5)).model_copy(update={"retrieval_s": 0.02})
+    own = rung_cost(0.34, PRICES, 10_000, index_seconds=40.0, usage=usage)
     hosted = own.model_copy(update={"paid_per_token": True})
     turned = _with_price(replace(evidence, costs={**evidence.costs, "rag": hosted}, champion_cost=own), 3)
     index = own.parts.index * own.monthly_requests / 1000
     assert index > 0
-    for cost, per_request in ((turned.costs["rag"], 1), (turned.champion_cost, 3)):
+    searching = own.parts.retrieval / 1000
+    assert searching > 0
+    for cost, engine in ((turned.costs["rag"], 1), (turned.champion_cost, 3)):
         assert cost is not None
-        assert cost.per_request == pytest.approx(per_request * own.per_request)
+        assert cost.per_request == pytest.approx(engine * (own.per_request - searching) + 3 * searching)
         assert cost.fixed_per_month == pytest.approx(own.fixed_per_month + 2 * index)
 
 
