@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from stepladder.console import say
-from stepladder.evaluation.looks import (
-    Look,
-    case_set_digest,
-    count_looks,
-    note_look,
-    noted_looks,
-    responses_digest,
-)
-from stepladder.evaluation.records import RungOutcomes
+from stepladder.evaluation.looks import Look, count_looks, look_of, note_look, noted_looks
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict
@@ -38,8 +29,9 @@ def run(workspace: Workspace, name: str) -> None:
     """Write ``verdict.json``, and its signature where a key is configured."""
     outcomes = all_outcomes(workspace, name)
     champion = champion_of(workspace, name, next(iter(outcomes.values())))
-    note_look(workspace.looks, look_of(name, outcomes))
-    verdict = weigh(workspace, name, look(workspace, outcomes), champion)
+    present = look_of(name, outcomes)
+    note_look(workspace.looks, present)
+    verdict = weigh(workspace, name, counted(workspace, present), champion)
     save(workspace.verdict(name), verdict)
     signed = " It is signed." if sign(workspace.verdict(name)) else ""
     say(f"verdict {name}: {verdict.sentence}{signed}")
@@ -68,22 +60,10 @@ def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Cham
     return replace(evidence, champion=said, champion_cost=champion_cost(workspace, name, said))
 
 
-def look(workspace: Workspace, outcomes: Mapping[str, RungOutcomes]) -> int:
-    """Looks at the cases of these outcomes, in MLflow and not logged there yet, this one included."""
-    mlflow = workspace.settings.mlflow
-    return count_looks(
-        mlflow.tracking_uri,
-        mlflow.experiment,
-        case_set_digest(outcomes),
-        responses_digest(outcomes),
-        workspace.root,
-        noted_looks(workspace.looks),
-    )
-
-
-def look_of(name: str, outcomes: Mapping[str, RungOutcomes]) -> Look:
-    """What a verdict on these outcomes looks at."""
-    return Look(task=name, case_set=case_set_digest(outcomes), responses=responses_digest(outcomes))
+def counted(workspace: Workspace, present: Look) -> int:
+    """Looks at these cases, in MLflow and not logged there yet, the present one included."""
+    mlflow, noted = workspace.settings.mlflow, noted_looks(workspace.looks)
+    return count_looks(mlflow.tracking_uri, mlflow.experiment, present, workspace.root, noted)
 
 
 def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:
