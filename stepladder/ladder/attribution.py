@@ -14,7 +14,6 @@ from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.statistics import Interval, Resampling, cluster_bootstrap, wilson
 from stepladder.ladder.causes import (
     CAUSES,
-    FORM_PROBES,
     PROBES,
     Cause,
     Facts,
@@ -129,13 +128,8 @@ def attribute(tried: Tried) -> Failures:
     )
 
 
-def facts_of(tried: Tried, possible: frozenset[Probe] = frozenset(FORM_PROBES)) -> list[Facts]:
-    """What is known of each case, in case order.
-
-    Args:
-        tried: the outcomes.
-        possible: the form probes that can be asked.
-    """
+def facts_of(tried: Tried) -> list[Facts]:
+    """What is known of each case, in case order."""
     prompt, rag = _by_id(tried.cheap["prompt"]), _by_id(tried.cheap.get("rag"))
     probes = {name: _by_id(outcomes) for name, outcomes in tried.probes.items()}
     adapters = [_by_id(outcomes) for outcomes in tried.adapters.values()]
@@ -147,7 +141,6 @@ def facts_of(tried: Tried, possible: frozenset[Probe] = frozenset(FORM_PROBES)) 
             prompt=prompt[case.id],
             rag=rag.get(case.id),
             probes={name: rows[case.id] for name, rows in probes.items() if case.id in rows},
-            possible=possible,
             adapters=tuple(rows[case.id] for rows in adapters if case.id in rows),
             disputed=case.id in disputed,
             stubborn=stubborn(case, sayings),

@@ -111,15 +111,33 @@ def test_a_second_fault_behind_the_first_is_told(tmp_path: Path) -> None:
 
 
 def test_only_what_is_needed_is_asked(tmp_path: Path) -> None:
-    gaps = ["none", "knowledge", "rash", "distracted", "retrieval", "format"]
+    gaps = ["none", "knowledge", "rash", "distracted", "retrieval", "format", "primed", "elsewhere", "bold"]
     tried, responder = make_world(gaps, tmp_path)
     asked = {name: [one.id for one in outcomes.outcomes] for name, outcomes in tried.probes.items()}
     assert asked == {
-        "gold-evidence": ["case-0003", "case-0004", "case-0005"],
+        "gold-evidence": ["case-0003", "case-0004", "case-0005", "case-0007"],
         "gold-among-distractors": ["case-0004"],
-        "few-shot": ["case-0005"],
+        "few-shot": ["case-0006", "case-0007", "case-0005"],
     }
-    assert responder.asked == 2 * len(gaps) + 5
+    assert responder.asked == 2 * len(gaps) + 8
+
+
+def test_what_is_said_to_the_form_probe_of_a_case_that_rag_passes_holds_no_document(tmp_path: Path) -> None:
+    tried, _ = make_world(["primed", "format", *["none"] * 4], tmp_path)
+    retrieved = {one.id: bool(one.retrieved) for one in tried.probes["few-shot"].outcomes}
+    assert retrieved == {"case-0000": False, "case-0001": True}
+
+
+def test_passing_without_the_evidence_is_no_knowledge_where_the_evidence_does_not_help(
+    tmp_path: Path,
+) -> None:
+    tried, _ = make_world(["elsewhere", *["none"] * 4], tmp_path)
+    gold = tried.probes["gold-evidence"]
+    failed = [one.model_copy(update={"score": 0.0}) for one in gold.outcomes]
+    refuted = {**tried.probes, "gold-evidence": gold.model_copy(update={"outcomes": failed})}
+    assert [label.cause for label in attribute(tried).labels] == ["knowledge"]
+    (label,) = attribute(replace(tried, probes=refuted)).labels
+    assert (label.cause, label.behind) == ("behaviour", None)
 
 
 def test_a_planted_reference_is_listed_with_what_they_agree_on(tmp_path: Path) -> None:

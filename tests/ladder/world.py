@@ -34,13 +34,18 @@ SPEC = TaskSpec(
 TOP_K = 3
 DEPTH = 10
 GAPS = ("none", "knowledge", "retrieval", "distracted", "rash", "memory", "format", "behaviour", "capability",
-        "reference")  # fmt: skip
+        "reference", "primed", "elsewhere", "bold", "misled")  # fmt: skip
 CAUSE = {
     "none": None,
+    "primed": "format",  # any passage shows the form, and so would examples
+    "elsewhere": "knowledge",  # another passage than the evidence says it
+    "bold": "grounding",  # answers where it should abstain, until it sees documents
+    "misled": "grounding",  # knows it until it sees documents
     "distracted": "grounding",  # led astray by other chunks
     "rash": "grounding",  # answers where it should abstain
     "memory": "grounding",  # answers against the evidence
 }
+UNANSWERABLE = ("rash", "bold")
 SHOTS = [
     Example.model_validate({"prompt": f"What is the value of shown {i}?", "completion": f"shown-{i}"})
     for i in range(2)
@@ -58,7 +63,10 @@ def page(number: int) -> Chunk:
 
 
 class MadeUpRetriever:
-    """Evidence first, or seventh (even cases) or nowhere (odd ones) where the gap is retrieval."""
+    """Evidence first, or seventh (even cases) or nowhere (odd ones) where the gap is retrieval.
+
+    Nowhere too where it is not the evidence that mends a case.
+    """
 
     def __init__(self, gaps: Sequence[str]) -> None:
         self._gaps = gaps
@@ -71,7 +79,8 @@ class MadeUpRetriever:
     def _ranked(self, number: int) -> list[Retrieved]:
         total = len(self._gaps)
         others = [page((number + step) % total) for step in range(1, DEPTH + 1)]
-        place = {"retrieval": 6 if number % 2 == 0 else None, "rash": None}.get(self._gaps[number], 0)
+        nowhere = dict.fromkeys(("rash", "bold", "primed", "elsewhere"))
+        place = {"retrieval": 6 if number % 2 == 0 else None, **nowhere}.get(self._gaps[number], 0)
         ranked = others if place is None else [*others[:place], page(number), *others[place:]]
         return [Retrieved(chunk=chunk, score=1.0) for chunk in ranked]
 
@@ -116,6 +125,8 @@ class MadeUpResponder:
         right = self._right(self.gaps[number], sees, asked.count("The value of"), len(request.messages) > 2)
         if chance("noise", number, self.tuned, request.messages) < self.noise:
             right = not right
+        if right and self.gaps[number] in UNANSWERABLE:
+            return SPEC.abstention
         if not right and self.gaps[number] == "memory":
             return f"memory-{number}"
         if not right and self.gaps[number] == "format" and sees:
@@ -134,6 +145,10 @@ class MadeUpResponder:
             "format": sees and shown,
             "behaviour": self.tuned,
             "capability": False,
+            "primed": passages > 0 or shown,
+            "elsewhere": passages > 0,
+            "bold": passages > 0,
+            "misled": passages == 0,
         }[gap]
 
 
@@ -152,9 +167,9 @@ def make_world(
         Case(
             id=f"case-{number:04d}",
             input=f"What is the value of key {number}?",
-            reference={"reference": f"planted-{number}", "rash": SPEC.abstention}.get(gap, f"value-{number}"),
-            answerable=gap != "rash",
-            evidence=[] if gap == "rash" else [f"page-{number}"],
+            reference=_reference(gap, number),
+            answerable=gap not in UNANSWERABLE,
+            evidence=[] if gap in UNANSWERABLE else [f"page-{number}"],
             cluster=f"cluster-{number // cluster}",
         )
         for number, gap in enumerate(gaps)
@@ -164,11 +179,17 @@ def make_world(
     assistant = Assistant(task, Contexts(MadeUpRetriever(gaps)), responder)  # type: ignore[arg-type]
     plans = {rung: Plan(rung=rung, context_tokens=1000) for rung in ("prompt", "rag")}
     cheap = {rung: assistant.answer(plan, cases) for rung, plan in plans.items()}
-    probes = ask_probes(assistant, plans["rag"], cheap, cases, [], SHOTS)
+    probes = ask_probes(assistant, plans, cheap, cases, [], SHOTS)
     places = find_places(assistant, cheap["rag"], cases, DEPTH)
     how = Resampling(resamples=200)
     tried = Tried(spec=SPEC, cases=cases, cheap=cheap, probes=probes, places=places, how=how)
     return tried, responder
+
+
+def _reference(gap: str, number: int) -> str:
+    if gap in UNANSWERABLE:
+        return SPEC.abstention
+    return f"planted-{number}" if gap == "reference" else f"value-{number}"
 
 
 def with_adapters(tried: Tried, gaps: Sequence[str], folder: Path, noise: float = 0.0) -> Tried:
