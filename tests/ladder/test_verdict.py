@@ -253,7 +253,7 @@ def test_a_champion_that_is_as_good_and_dearer_is_replaced(ladder: Ladder, evide
 def test_a_champion_of_older_documents_is_replaced_by_a_rung_that_is_as_good(
     ladder: Ladder, evidence_of: MakeEvidence
 ) -> None:
-    outcomes = ladder()
+    outcomes = ladder(clusters=180, size=1)
     stays = evidence_of(outcomes, champion=outcomes["lora+rag"])
     assert decide(stays).decision == "keep"
     verdict = decide(replace(stays, outdated=True))
@@ -264,8 +264,8 @@ def test_a_champion_of_older_documents_is_replaced_by_a_rung_that_is_as_good(
 def test_a_champion_of_older_documents_stays_where_nothing_retrieves_as_well(
     ladder: Ladder, evidence_of: MakeEvidence
 ) -> None:
-    worse = ladder({"rag": 0.1, "lora+rag": 0.76})
-    champion = ladder({"rag": 0.9})["rag"]
+    worse = ladder({"rag": 0.1, "lora+rag": 0.8}, clusters=180, size=1)
+    champion = ladder({"rag": 0.9}, clusters=180, size=1)["rag"]
     verdict = decide(evidence_of(worse, champion=champion, outdated=True))
     assert (verdict.decision, verdict.rung) == ("keep", "rag")
     assert "of today's documents" in verdict.sentence
