@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from stepladder.evaluation.records import Outcome
@@ -41,19 +40,6 @@ CAUSES: tuple[Cause, ...] = (
     "capability",
     "reference",
 )
-MEANING: Mapping[Cause, str] = MappingProxyType(
-    {
-        "knowledge": "what is missing is knowledge, which retrieval (rag) supplies",
-        "retrieval": "the right passage is not found: better chunks, or a larger knowledge.top_k",
-        "grounding": "the right passage is there and is not followed: fewer or better passages, a stricter"
-        " prompt, or an adapter trained with distractors",
-        "format": "the content is right and the form wrong: constrained decoding or examples in the prompt",
-        "behaviour": "neither documents nor another form of asking helps, an adapter does or may",
-        "capability": "nothing tried mends it: more training data, a larger base model, or another approach",
-        "reference": "several rungs agree with each other and not with the reference: a person should look",
-    }
-)
-
 Probe = Literal["gold-evidence", "gold-among-distractors", "constrained", "few-shot"]
 PROBES: tuple[Probe, ...] = ("gold-evidence", "gold-among-distractors", "constrained", "few-shot")
 FORM_PROBES: tuple[Probe, ...] = ("constrained", "few-shot")

@@ -10,8 +10,9 @@ import pytest
 from stepladder.evaluation.records import Counts, Outcome, Response, RungOutcomes
 from stepladder.evaluation.statistics import Resampling
 from stepladder.ladder.attribution import Failures, Tried, attribute
-from stepladder.ladder.causes import CAUSES, MEANING
+from stepladder.ladder.causes import CAUSES
 from stepladder.ladder.diagnose import best_cheap, reach_of
+from stepladder.ladder.wording import WHAT_HELPS
 from stepladder.tasks import Bars, Case, TaskSpec
 from tests.ladder.world import CAUSE, GAPS, make_world, with_adapters
 
@@ -78,7 +79,7 @@ def test_what_nothing_mended_is_behaviour_only_while_an_adapter_is_expected_to_h
 def test_shares_sum_to_one_and_lie_in_their_intervals(tried: Tried) -> None:
     failures = attribute(tried)
     assert sum(share.estimate for share in failures.shares.values()) == pytest.approx(1)
-    assert list(failures.gaps) == list(CAUSES) == list(MEANING)
+    assert list(failures.gaps) == list(CAUSES) == list(WHAT_HELPS)
     for share in failures.shares.values():
         assert share.low is not None
         assert share.high is not None

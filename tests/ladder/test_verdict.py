@@ -96,6 +96,31 @@ def test_forgetting_that_was_not_measured_does_not_pass(ladder: Ladder, evidence
     assert not decide(evidence_of(ladder(), forgetting=None)).rungs["lora+rag"].eligible
 
 
+def test_what_is_missing_is_named_where_no_number_of_cases_would_settle_it(
+    ladder: Ladder, evidence_of: MakeEvidence, spec: TaskSpec
+) -> None:
+    unmeasured = decide(evidence_of(ladder(), forgetting=None))
+    assert unmeasured.cases_needed is None
+    assert unmeasured.sentence.endswith("; what its adapter forgets has to be measured.")
+    answerable = {
+        rung: one.model_copy(update={"outcomes": [o for o in one.outcomes if o.answerable]})
+        for rung, one in ladder().items()
+    }
+    silent = decide(evidence_of(answerable, spec=with_bars(spec, abstention=0.5)))
+    assert silent.sentence.endswith("; unanswerable cases are needed, to show its abstention.")
+    assert "of more than one cluster are needed" in decide(evidence_of(ladder(clusters=1, size=40))).sentence
+
+
+def test_an_adapter_mends_behaviour_where_one_was_tried_and_may_where_none_was(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    gaps = {"behaviour": 1.0}
+    (tried,) = decide(evidence_of(ladder({"lora+rag": 0.5}), gaps=gaps)).advice
+    (untried,) = decide(evidence_of(ladder({"lora": None, "lora+rag": None}), gaps=gaps)).advice
+    assert "an adapter does" in tried
+    assert "an adapter may, which was not tried" in untried
+
+
 def test_a_rung_too_slow_for_the_task_is_not_eligible(
     ladder: Ladder, evidence_of: MakeEvidence, spec: TaskSpec
 ) -> None:
