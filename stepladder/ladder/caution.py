@@ -15,7 +15,13 @@ _CONVINCING = 0.05  # Holm's p-value from which a slice is named
 
 def warnings_of(verdict: Verdict, rows: Sequence[Outcome]) -> list[str]:
     """In plain words; ``rows`` are the cases as one rung answered them."""
-    return [*_worn(verdict), *_clusters(rows), *_slices(verdict), *_resamples(verdict)]
+    return [
+        *_worn(verdict),
+        *_not_run(verdict),
+        *_clusters(rows),
+        *_slices(verdict),
+        *_resamples(verdict),
+    ]
 
 
 def champion_warnings(evidence: Evidence, cases: int) -> list[str]:
@@ -54,6 +60,17 @@ def _worn(verdict: Verdict) -> list[str]:
     return [
         f"these cases are worn: {seen.looks} verdicts looked at them, {seen.budget} were planned"
         f" (evaluation.looks); about {seen.fresh_cases:,} fresh cases are needed in their place"
+    ]
+
+
+def _not_run(verdict: Verdict) -> list[str]:
+    """The promise of a promotion is about the rungs that were run."""
+    if verdict.decision != "promote" or not verdict.skipped:
+        return []
+    names = " and ".join(verdict.skipped)
+    return [
+        f"{names} {'was' if len(verdict.skipped) == 1 else 'were'} not run: that none is better by the"
+        " margin, or cheaper and as good, holds among the rungs that were"
     ]
 
 

@@ -130,11 +130,12 @@ def money(dollars: float) -> str:
 
 def _promote(verdict: Verdict, rung: str) -> str:
     judged = verdict.rungs[rung]
+    unseen = f"; {' and '.join(verdict.skipped)} not run" if verdict.skipped else ""
     renewed = "; what serves now answers from older documents" if verdict.champion_outdated else ""
     return (
         f"Promote {rung}: it scores {_scored(judged, verdict)}, which holds the bar of {verdict.bar:.2f},"
         f" {_why_this_one(verdict, rung)}; it costs {money(judged.cost_per_1000)} per 1,000 requests"
-        f"{renewed}."
+        f"{renewed}{unseen}."
     )
 
 

@@ -16,6 +16,7 @@ from stepladder.ladder.markdown import summary
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
 from stepladder.releases import OUTCOMES, VERDICT, Release, freeze, register, short, use_mlflow
+from stepladder.signing import signature_path
 from stepladder.stages.prune import prune
 from stepladder.stages.rungs import adapter_record, all_outcomes, dev_scores, index_version, plan_of
 from stepladder.stages.workspace import Workspace, load, outcomes_file
@@ -99,6 +100,7 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
         training=TrainingLog(result=record.result, forgetting=record.forgetting) if record else None,
         artifacts=[
             workspace.verdict(name),
+            *_signature(workspace, name),
             workspace.report(name),
             workspace.diagnosis(name),
             *sorted(workspace.base(name).glob("*.outcomes.json")),
@@ -126,12 +128,19 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
             VERDICT: workspace.verdict(name),
             "report.html": workspace.report(name),
             OUTCOMES: _outcomes(workspace, name, plan),
+            **{beside.name: beside for beside in _signature(workspace, name)},
         },
         # Where a server holds the index, this is the manifest, which names the version's collection.
         index=workspace.index(name) if plan.retrieval else None,
         adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
     )
     return register(folder, release, summary(verdict), run_id)
+
+
+def _signature(workspace: Workspace, name: str) -> list[Path]:
+    """The verdict's signature, where it is signed."""
+    beside = signature_path(workspace.verdict(name))
+    return [beside] if beside.is_file() and beside.stat().st_size else []
 
 
 def _outcomes(workspace: Workspace, name: str, plan: Plan) -> Path:

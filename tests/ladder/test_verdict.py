@@ -369,7 +369,13 @@ def test_skipped_rungs_are_named_and_the_rest_judged(ladder: Ladder, evidence_of
     skipped = {"lora": "rag meets the bar", "lora+rag": "rag meets the bar"}
     outcomes = ladder({"rag": 0.85, "lora": None, "lora+rag": None})
     verdict = decide(evidence_of(outcomes, skipped=skipped, forgetting=None))
-    assert (verdict.rung, verdict.skipped) == ("rag", skipped)
+    assert (verdict.decision, verdict.rung, verdict.skipped) == ("promote", "rag", skipped)
+    assert verdict.sentence.endswith("; lora and lora+rag not run.")
+    assert any(
+        line.startswith("lora and lora+rag were not run: that none is better") for line in verdict.warnings
+    )
+    none = decide(evidence_of({"rag": ladder({"rag": 0.2})["rag"]}, skipped=skipped))
+    assert not any("not run" in line for line in none.warnings), "nothing is promised"
 
 
 def test_counted_issues_are_judged_by_micro_f1(ladder: Ladder, evidence_of: MakeEvidence) -> None:
