@@ -88,7 +88,7 @@ def decide(evidence: Evidence) -> Verdict:
     warnings = [
         *champion_warnings(evidence, weighed.cases()),
         *judge_warnings(evidence),
-        *warnings_of(verdict, weighed.rows[weighed.order[0]]),
+        *warnings_of(verdict, weighed.rows[weighed.order[0]], evidence.pages),
     ]
     verdict = verdict.model_copy(update={"warnings": warnings})
     return verdict.model_copy(update={"digest": decision_digest(verdict)})

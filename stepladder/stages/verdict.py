@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stepladder.console import say
+from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.looks import Look, count_looks, look_of, note_look, noted_looks
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.evidence import Unweighed
@@ -70,6 +71,7 @@ def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:
     settings = workspace.settings
     outcomes = all_outcomes(workspace, name)
     costs = weigh_costs(workspace, name, outcomes)
+    cases = load_prepared(workspace.prepared(name)).cases
     record = adapter_record(workspace, name)
     gaps = failures_with_adapter(workspace, name).gaps
     return Evidence(
@@ -89,6 +91,7 @@ def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:
         retrieval=retrieval_headline(workspace, name),
         skipped=skipped_rungs(workspace, name),
         sizes=_sizes(workspace, name),
+        pages={case.id: {wanted.partition("#")[0] for wanted in case.evidence} for case in cases},
         digests=_digests(workspace, name),
         looks=looks,
     )

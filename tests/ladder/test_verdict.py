@@ -232,6 +232,17 @@ def test_nearly_the_same_text_in_two_clusters_draws_a_warning(
     )
 
 
+def test_evidence_on_one_page_in_two_clusters_draws_a_warning(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    own = {one.id: {one.cluster} for one in ladder()["rag"].outcomes}  # clusters of three, a page each
+    assert decide(evidence_of(ladder(), looks=1, pages=own)).warnings == []
+    shared = {**own, "case-0000": {"other", *own["case-0000"]}, "case-0090": {"other"}}
+    (warning,) = decide(evidence_of(ladder(), looks=1, pages=shared)).warnings
+    assert warning.startswith("1 pages of evidence are shared by cases in different clusters, such as other")
+    assert "case-0000 (ansible.builtin.module_00) and case-0090 (ansible.builtin.module_30)" in warning
+
+
 def test_slices_are_weighed_against_the_next_best_rung(ladder: Ladder, evidence_of: MakeEvidence) -> None:
     slices = decide(evidence_of(ladder())).slices
     assert (slices.a, slices.b) == ("lora+rag", "rag")
