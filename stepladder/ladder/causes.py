@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from stepladder.evaluation.records import Outcome
@@ -40,6 +41,11 @@ CAUSES: tuple[Cause, ...] = (
     "capability",
     "reference",
 )
+Need = Literal["documents", "training"]
+MENDED_BY: Mapping[Need, tuple[Cause, ...]] = MappingProxyType(
+    {"documents": ("knowledge", "retrieval"), "training": ("grounding", "format", "behaviour")}
+)
+
 Probe = Literal["gold-evidence", "gold-among-distractors", "constrained", "few-shot"]
 PROBES: tuple[Probe, ...] = ("gold-evidence", "gold-among-distractors", "constrained", "few-shot")
 FORM_PROBES: tuple[Probe, ...] = ("constrained", "few-shot")

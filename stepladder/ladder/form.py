@@ -153,6 +153,9 @@ class Verdict(Strict):
     comparisons: list[PairVerdict]
     cases_needed: int | None = Field(description="cases that would settle an inconclusive verdict")
     gaps: dict[str, float] = Field(description="share of failing cases per cause")
+    needs: dict[str, Interval] = Field(
+        default={}, description="share of all cases that fail for want of documents, and of training"
+    )
     advice: list[str] = Field(description="what would help most, from the gaps")
     burdens: list[Burden] = Field(
         default=[], description="rungs of the quality asked for that are too slow or too dear"

@@ -65,6 +65,7 @@ def decide(evidence: Evidence) -> Verdict:
         comparisons=_comparisons(weighed, best, evidence),
         cases_needed=settled.cases,
         gaps=dict(evidence.gaps),
+        needs={need: _rounded(share) for need, share in evidence.needs.items()},
         advice=wording.advice(evidence.gaps, weighed.order),
         burdens=burdens_of(rungs, evidence.spec.bars),
         forgetting=_round(evidence.forgetting),
@@ -227,6 +228,11 @@ def _ends(interval: Interval) -> tuple[float, float] | None:
     if interval.low is None or interval.high is None:
         return None
     return round(interval.low, _DIGITS), round(interval.high, _DIGITS)
+
+
+def _rounded(share: Interval) -> Interval:
+    ends = {"low": _round(share.low), "high": _round(share.high)}
+    return share.model_copy(update={"estimate": round(share.estimate, _DIGITS), **ends})
 
 
 def _round(value: float | None) -> float | None:

@@ -73,7 +73,7 @@ def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:
     costs = weigh_costs(workspace, name, outcomes)
     cases = load_prepared(workspace.prepared(name)).cases
     record = adapter_record(workspace, name)
-    gaps = failures_with_adapter(workspace, name).gaps
+    failures = failures_with_adapter(workspace, name)
     return Evidence(
         task=name,
         spec=workspace.task(name).spec,
@@ -86,7 +86,8 @@ def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:
         training=costs.training,
         evaluation=settings.evaluation,
         seed=settings.seed,
-        gaps={str(cause): share for cause, share in gaps.items()},
+        gaps={str(cause): share for cause, share in failures.gaps.items()},
+        needs={str(need): share for need, share in failures.needs.items()},
         forgetting=record.forgetting.relative_rise if record else None,
         retrieval=retrieval_headline(workspace, name),
         skipped=skipped_rungs(workspace, name),

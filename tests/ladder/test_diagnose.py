@@ -10,7 +10,7 @@ import pytest
 from stepladder.evaluation.records import Counts, Outcome, Response, RungOutcomes
 from stepladder.evaluation.statistics import Resampling
 from stepladder.ladder.attribution import Failures, Tried, attribute
-from stepladder.ladder.causes import CAUSES
+from stepladder.ladder.causes import CAUSES, MENDED_BY
 from stepladder.ladder.diagnose import best_cheap, reach_of
 from stepladder.ladder.wording import WHAT_HELPS
 from stepladder.tasks import Bars, Case, TaskSpec
@@ -85,6 +85,17 @@ def test_shares_sum_to_one_and_lie_in_their_intervals(tried: Tried) -> None:
         assert share.high is not None
         assert share.low <= share.estimate <= share.high
     assert failures.shares["capability"].high > 0  # none seen is not none
+
+
+def test_needs_are_shares_of_all_cases_by_what_would_mend_them(tried: Tried, gaps: list[str]) -> None:
+    failures = attribute(tried)
+    causes = [label.cause for label in failures.labels]
+    for need, mended in (("documents", 2), ("training", 3)):
+        of_all = sum(causes.count(cause) for cause in MENDED_BY[need]) / len(gaps)
+        assert len(MENDED_BY[need]) == mended
+        assert failures.needs[need].estimate == pytest.approx(of_all)
+        assert failures.needs[need].low < of_all < failures.needs[need].high
+    assert attribute(make_world(["none"] * 40, Path())[0]).needs["training"].high < 0.1
 
 
 def test_intervals_are_wider_when_cases_fail_in_clusters(tmp_path: Path) -> None:
