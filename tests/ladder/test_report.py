@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
@@ -210,14 +211,28 @@ def test_hostile_text_is_shown_not_run(report: MakeReport, ladder: Ladder) -> No
     assert HOSTILE in page.text
 
 
-def test_failing_cases_lead_with_those_on_which_the_rungs_differ(ladder: Ladder) -> None:
+def test_failing_cases_lead_with_those_on_which_the_rungs_differ_and_end_with_those_that_all_fail(
+    ladder: Ladder,
+) -> None:
     outcomes = ladder()
     cases = failing_cases(outcomes, list(outcomes))
     assert len(cases) == MOST_CASES
+    passing = [any(outcome.score == 1 for outcome in case.by_rung.values()) for case in cases]
+    every = [[one.outcomes[i].score for one in outcomes.values()] for i in range(180)]
+    hopeless = sum(max(scores) < 1 for scores in every) / sum(min(scores) < 1 for scores in every)
+    assert passing == sorted(passing, reverse=True)
+    assert passing.count(False) == math.ceil(MOST_CASES * hopeless) > 0
     spreads = [len({outcome.score for outcome in case.by_rung.values()}) for case in cases]
     assert spreads[0] == 2
     assert spreads == sorted(spreads, reverse=True)
     assert all(any(outcome.score < 1 for outcome in case.by_rung.values()) for case in cases)
+
+
+def test_where_every_rung_fails_all_cases_they_are_shown(ladder: Ladder) -> None:
+    outcomes = ladder(dict.fromkeys(("prompt", "rag", "lora", "lora+rag"), 0.0), clusters=10, size=1)
+    assert len(failing_cases(outcomes, list(outcomes))) == 10
+    right = ladder(dict.fromkeys(("prompt", "rag", "lora", "lora+rag"), 1.0), clusters=10, size=1)
+    assert failing_cases(right, list(right)) == []
 
 
 def test_every_rungs_answer_and_sources_stand_beside_the_reference(report: MakeReport) -> None:
