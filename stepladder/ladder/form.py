@@ -14,7 +14,7 @@ from stepladder.tuning.estimate import EstimateCheck
 Decision = Literal["promote", "keep", "inconclusive", "none"]
 CriterionName = Literal["score", "abstention", "valid", "latency", "forgetting", "cost"]
 State = Literal["holds", "fails", "open"]
-Factor = Literal["bar", "margin", "monthly requests", "engine price"]
+Factor = Literal["bar", "margin", "monthly requests", "engine price", "token price", "training price"]
 
 
 class Criterion(Strict):
@@ -121,7 +121,7 @@ class Burden(Strict):
 
 
 class Flip(Strict):
-    """With about ``at`` instead of ``present`` the decision would be another; the price is a multiple."""
+    """With about ``at`` instead of ``present`` the decision would be another; prices are multiples."""
 
     factor: Factor
     present: float

@@ -113,10 +113,10 @@ def advice(gaps: Mapping[str, float], rungs: Collection[str]) -> list[str]:
 
 
 def figure(value: float, factor: Factor) -> str:
-    """A number of the rule as people write it; the engine's price is told as a multiple."""
+    """A number of the rule as people write it; prices are told as multiples."""
     if factor == "monthly requests":
         return f"{value:,.0f}"
-    return f"{value:.2g} times" if factor == "engine price" else f"{value:.2g}"
+    return f"{value:.2g} times" if factor.endswith("price") else f"{value:.2g}"
 
 
 def money(dollars: float) -> str:
