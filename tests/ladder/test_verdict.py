@@ -14,6 +14,7 @@ import pytest
 from stepladder.errors import StepladderError
 from stepladder.evaluation.power import cases_needed
 from stepladder.evaluation.records import RungOutcomes
+from stepladder.files import digest_value
 from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict, schema
 from stepladder.ladder.markdown import summary
@@ -255,7 +256,9 @@ def test_renaming_cases_and_clusters_changes_no_number(ladder: Ladder, evidence_
 
     def renamed(one: RungOutcomes) -> RungOutcomes:
         rows = [
-            o.model_copy(update={"id": f"z{len(one.outcomes) - i:04d}", "cluster": f"c{hash(o.cluster)}"})
+            o.model_copy(
+                update={"id": f"z{len(one.outcomes) - i:04d}", "cluster": f"c{digest_value(o.cluster)}"}
+            )
             for i, o in enumerate(one.outcomes)
         ]
         return one.model_copy(update={"outcomes": rows})
