@@ -14,7 +14,7 @@ from stepladder.ladder.causes import CAUSES, MENDED_BY
 from stepladder.ladder.diagnose import best_cheap, reach_of
 from stepladder.ladder.wording import WHAT_HELPS
 from stepladder.tasks import Bars, Case, TaskSpec
-from tests.ladder.world import CAUSE, GAPS, make_world, with_adapters
+from tests.ladder.world import BARE_GAPS, CAUSE, GAPS, REVIEWS, SPEC, make_world, with_adapters
 
 EACH = 100
 
@@ -52,6 +52,22 @@ def test_before_there_is_an_adapter_the_rest_is_told_apart_already(tried: Tried,
     assert min(right.values()) >= 0.95, right
 
 
+@pytest.mark.parametrize("spec", [SPEC, REVIEWS], ids=["answers", "reviews in JSON, by F1"])
+def test_without_documents_every_gap_gets_its_cause_too(spec: TaskSpec, tmp_path: Path) -> None:
+    gaps = [gap for _ in range(EACH) for gap in BARE_GAPS]
+    tried, _ = make_world(gaps, tmp_path, noise=0.005, spec=spec, documents=False)
+    known = attribute(with_adapters(tried, gaps, tmp_path, noise=0.005))
+    right = {gap: share_right(known, gaps, gap) for gap in BARE_GAPS}
+    assert min(right.values()) >= 0.95, right
+    mended = {name: one.passed for name, one in known.probes.items()}
+    by_form = "constrained" if spec is REVIEWS else "few-shot"
+    assert mended[by_form] >= 0.95 * EACH
+    assert set(mended) == {"few-shot", by_form}
+    if spec is REVIEWS:
+        scores = {one.score for one in tried.cheap["prompt"].outcomes}
+        assert scores == {0.0, 0.5, 1.0}, "unread, half right and right"
+
+
 def test_planted_references_are_listed_at_once_and_the_cause_when_a_second_rung_agrees(
     tried: Tried, gaps: list[str], tmp_path: Path
 ) -> None:
@@ -66,7 +82,8 @@ def test_planted_references_are_listed_at_once_and_the_cause_when_a_second_rung_
         labelled = {label.id for label in failures.labels if label.cause == "reference"}
         assert labelled == {one.id for one in failures.suspects if one.disputed}
         assert len(labelled & planted) >= named * len(planted)
-        assert named or not labelled
+        # By itself prompt knows none of them: it agrees where its answer happened to be turned round.
+        assert named or len(labelled) <= 0.05 * len(planted)
 
 
 def test_what_nothing_mended_is_behaviour_only_while_an_adapter_is_expected_to_help(tried: Tried) -> None:
