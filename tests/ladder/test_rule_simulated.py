@@ -8,6 +8,7 @@ Pairs are compared only where the walk comes to ask about them: it is the same w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ from stepladder.evaluation.cost import rung_cost
 from stepladder.evaluation.intervals import score_of
 from stepladder.evaluation.multiplicity import full_level, holm
 from stepladder.evaluation.pairs import Pair, pair_of
-from stepladder.evaluation.power import cases_for_share
+from stepladder.evaluation.power import cases_for_share, cases_needed
 from stepladder.evaluation.proportions import proportion
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.resampling import Resampling, Statistic
@@ -27,6 +28,7 @@ from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.rule import Ladder, Walk, walk
 from stepladder.ladder.weigh import decision_of, replaces, weigh
 from stepladder.settings import Evaluation
+from tests.evaluation.test_tango import score_statistic_by_numerical_likelihood
 
 from .conftest import PRICES, SPEC, make_outcomes
 
@@ -272,6 +274,62 @@ def test_the_right_rung_is_promoted_as_often_as_was_planned() -> None:
     power = stats.binom.pmf(counts, cases, truth)[rejected].sum()
     assert power >= 0.79
     assert promoted / LADDERS == pytest.approx(power, abs=3 * np.sqrt(0.16 / LADDERS))
+
+
+def discordant(first: float, second: float) -> tuple[float, float]:
+    """Shares of cases that only the first of two rungs has right, and only the second, by ``uniforms``."""
+    ends = [stats.norm.ppf(first), stats.norm.ppf(second)]
+    both = float(stats.multivariate_normal.cdf(ends, cov=[[1, 0.5], [0.5, 1]]))
+    return first - both, second - both
+
+
+def promoted_share(cases: int, prompt: float, rag: float) -> dict[str | None, float]:
+    """How often each rung is promoted where the adapter's are out of the question."""
+    generator = np.random.default_rng([16, cases])
+    names = [str(i) for i in range(cases)]
+    ended: Counter[str | None] = Counter()
+    for _ in range(LADDERS):
+        drawn = uniforms(generator, cases, 1)
+        means = zip(RUNGS, (prompt, rag, 0.1, 0.1), strict=True)
+        ended[decide({rung: binary(drawn[rung], mean) for rung, mean in means}, names).promoted] += 1
+    return {rung: count / LADDERS for rung, count in ended.items()}
+
+
+@pytest.mark.slow
+def test_a_dearer_rung_that_is_better_is_promoted_as_often_as_cases_needed_tells() -> None:
+    """Two in the running, two ways to leave: exact McNemar at 0.9 alpha / 4, summed over all counts."""
+    prompt, rag, level = 0.82, 0.92, 0.9 * ALPHA / 4
+    only_prompt, only_rag = discordant(prompt, rag)
+    differ = only_prompt + only_rag
+    cases = cases_needed(rag - prompt, discordance=differ, power=0.8, alpha=level)
+    power = 0.0
+    for count in range(1, cases + 1):
+        tails = stats.binom.sf(np.arange(count + 1) - 1, count, 0.5)
+        rejected = stats.binom.pmf(np.arange(count + 1), count, only_rag / differ)[tails <= level].sum()
+        power += stats.binom.pmf(count, cases, differ) * rejected
+    assert 0.74 < power < 0.82, "the exact test falls a little short of the normal approximation"
+    shares = promoted_share(cases, prompt, rag)
+    assert shares["rag"] == pytest.approx(power, abs=3 * np.sqrt(0.16 / LADDERS))
+
+
+@pytest.mark.slow
+def test_a_cheaper_rung_that_is_as_good_is_promoted_as_often_as_tangos_test_shows_it() -> None:
+    """Two in the running: the score test at 0.9 alpha / 2, by another algebra, summed over all counts."""
+    cases, score = 120, 0.9
+    only_one, only_other = discordant(score, score)
+    power = 0.0
+    for b in range(cases + 1):
+        for c in range(cases + 1 - b):
+            chance = stats.multinomial.pmf(
+                [b, c, cases - b - c], cases, [only_one, only_other, 1 - only_one - only_other]
+            )
+            if chance > 1e-6:
+                z = score_statistic_by_numerical_likelihood(b, c, cases, MARGIN)
+                power += chance * (stats.norm.cdf(z) <= 0.9 * ALPHA / 2)
+    assert 0.7 < power < 0.9
+    shares = promoted_share(cases, score, score)
+    assert shares["prompt"] == pytest.approx(power, abs=3 * np.sqrt(0.16 / LADDERS))
+    assert shares.get("rag", 0.0) <= ALPHA
 
 
 def reviews(generator: np.random.Generator, uniform: np.ndarray, f1: float) -> np.ndarray:
