@@ -11,6 +11,8 @@ from stepladder.evaluation.statistics import Interval, Statistic
 from stepladder.tasks import Bars, Strict
 from stepladder.tuning.estimate import EstimateCheck
 
+DIGITS = 6  # of numbers: the same bytes whatever the last bits of a matrix product are
+
 Decision = Literal["promote", "keep", "inconclusive", "none"]
 CriterionName = Literal["score", "abstention", "valid", "latency", "forgetting", "cost"]
 State = Literal["holds", "fails", "open"]

@@ -12,7 +12,7 @@ from stepladder.evaluation.summary import RungSummary
 from stepladder.files import write_text
 from stepladder.ladder import plots, wording
 from stepladder.ladder.attribution import CaseLabel, Failures
-from stepladder.ladder.causes import passes
+from stepladder.ladder.causes import PASS, passes
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.tree import branches
 from stepladder.tasks import Strict
@@ -76,6 +76,7 @@ def render_report(
     )
     environment.filters["money"] = wording.money
     environment.filters["figure"] = wording.figure
+    environment.globals["least_right"] = PASS
     rungs = list(verdict.rungs)
     return environment.get_template("report.html.j2").render(
         verdict=verdict,
