@@ -84,14 +84,14 @@ class Facts:
         return not (passes(self.prompt) and (self.rag is None or passes(self.rag)))
 
     @property
-    def found(self) -> bool:
+    def rag_passes(self) -> bool:
         """Whether ``rag`` passes."""
         return self.rag is not None and passes(self.rag)
 
     @property
     def probed(self) -> str:
         """The rung whose form the probes change: the one that fails, ``rag`` where both do."""
-        return "prompt" if self.rag is None or self.found else "rag"
+        return "prompt" if self.rag is None or self.rag_passes else "rag"
 
     @property
     def given(self) -> bool:
@@ -112,10 +112,10 @@ def evidence_in(case: Case, outcome: Outcome) -> bool:
 def next_probe(facts: Facts) -> Probe | None:
     """The probe to ask next; None where the cause is decided or nothing is left to ask."""
     documents = facts.rag is not None
-    decided = documents and (not facts.case.answerable or (facts.found and facts.given))
+    decided = documents and (not facts.case.answerable or (facts.rag_passes and facts.given))
     if not facts.fails or decided:
         return None
-    if facts.found:
+    if facts.rag_passes:
         return _next_form(facts) or _next_proof(facts)
     if documents and facts.case.evidence:
         if "gold-evidence" not in facts.probes:
@@ -154,11 +154,11 @@ def _rules(facts: Facts) -> list[tuple[Cause, bool]]:
     return [
         ("reference", facts.disputed),
         ("grounding", documents and not facts.case.answerable),
-        ("knowledge", facts.found and facts.given),
+        ("knowledge", facts.rag_passes and facts.given),
         ("grounding", proven and facts.given),
-        ("retrieval", proven and not facts.found),
+        ("retrieval", proven and not facts.rag_passes),
         ("format", any(_mended(facts, probe) for probe in FORM_PROBES)),
-        ("knowledge", facts.found and (proven or "gold-evidence" not in facts.probes)),
+        ("knowledge", facts.rag_passes and (proven or "gold-evidence" not in facts.probes)),
         ("grounding", facts.stubborn or (documents and passes(facts.prompt))),
         ("behaviour", adapted if facts.adapters else facts.adapter_expected),
         ("capability", True),
@@ -169,7 +169,7 @@ def behind(facts: Facts, cause: Cause | None) -> Cause | None:
     """What would still fail if the cause were mended: a second fault that the first one hides."""
     if cause == "retrieval" and "gold-among-distractors" in facts.probes:
         return None if _mended(facts, "gold-among-distractors") else "grounding"
-    hidden = facts.rag is not None and not facts.found and facts.case.evidence
+    hidden = facts.rag is not None and not facts.rag_passes and facts.case.evidence
     if cause in ("format", "behaviour", "capability") and hidden:
         return None if facts.given else "retrieval"
     return None
