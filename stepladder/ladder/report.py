@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def failing_cases(outcomes: Mapping[str, RungOutcomes], rungs: Sequence[str]) ->
     failing.sort(key=lambda case: (-_spread(case[1]), case[0]))
     hopeless = [by_rung for _, by_rung in failing if not _passing(by_rung)]
     places = min(MOST_CASES, len(failing))
-    last = -(-places * len(hopeless) // len(failing)) if failing else 0
+    last = ceil(places * len(hopeless) / len(failing)) if failing else 0
     told = [by_rung for _, by_rung in failing if _passing(by_rung)][: places - last]
     return [_failing_case(by_rung) for by_rung in (*told, *hopeless[: places - len(told)])]
 
