@@ -196,15 +196,14 @@ def advise(
     monthly_requests: Annotated[int | None, typer.Option(min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which step next, before anything is measured: asks what no flag says."""
-    from stepladder.ladder.advise import Situation
+    """Which step next, before anything is measured: asks what no flag says, and only what still matters."""
+    given = dict(locals())
+    from stepladder.ladder.advise import Asking
     from stepladder.ladder.advise import advise as find_advice
 
-    given = locals()
-    known = {name: given[name] for name in Situation.model_fields}
-    situation = Situation.model_validate({name: _answer(name, value) for name, value in known.items()})
     settings = _workspace().settings
-    found = find_advice(situation, task, settings.tuning.min_examples, settings.cost.engine_per_hour)
+    asking = Asking(lambda name: _answer(name, given[name]))
+    found = find_advice(asking, task, settings.tuning.min_examples, settings.cost.engine_per_hour)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return
@@ -233,7 +232,14 @@ def _answer(name: str, known: bool | int | None) -> bool | int:
         )
     if field.annotation is bool:
         return typer.confirm(str(field.description))
-    return int(typer.prompt(str(field.description), type=int))
+    least = 1 if name == "monthly_requests" else 0
+
+    def whole(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < least:
+            raise typer.BadParameter(f"a whole number is asked for, {least} or more")
+        return int(text)
+
+    return int(typer.prompt(str(field.description), value_proc=whole))
 
 
 @app.command()

@@ -6,7 +6,7 @@ A release is a folder, named by its digest:
     task/          task.yaml and prompt.md as they were
     index/         the index version (on a server: its manifest, which names it), for a rung with retrieval
     adapter/       the LoRA adapter, for a rung with one
-    verdict.json   the verdict that chose it
+    verdict.json   the verdict that chose it, and verdict.json.sig, its signature where one was made
     outcomes.json  what it said for each case, to compare it with later ones
     report.html
 """

@@ -1,4 +1,7 @@
-"""Ed25519 signatures (RFC 8032) of files: ``<file>.sig`` beside the file, base64.
+"""Ed25519 signatures (RFC 8032) of files: ``<file>.sig`` beside the file, base64; empty where nobody signed.
+
+An empty one is written rather than none, so that a signature can be an output of a stage and goes where the
+file goes.
 
 The keys are PEM files outside the project, named by the environment: ``STEPLADDER_SIGNING_KEY`` (private,
 to sign) and ``STEPLADDER_VERIFY_KEY`` (public, to verify). Without them nothing is signed or asked for.
@@ -28,7 +31,7 @@ def signature_path(path: Path) -> Path:
 
 
 def sign(path: Path) -> bool:
-    """Sign a file where a key is configured; else remove a signature that an older file left.
+    """Sign a file where a key is configured; else leave an empty signature.
 
     Returns:
         Whether it was signed.
@@ -38,7 +41,7 @@ def sign(path: Path) -> bool:
     """
     source = os.environ.get(SIGNING_KEY)
     if not source:
-        signature_path(path).unlink(missing_ok=True)
+        write_text(signature_path(path), "")
         return False
     signature = _private_key(Path(source)).sign(path.read_bytes())
     write_text(signature_path(path), base64.b64encode(signature).decode() + "\n")
@@ -61,7 +64,7 @@ def check_signature(path: Path) -> bool:
 
     key = _public_key(Path(source))
     beside = signature_path(path)
-    if not beside.is_file():
+    if not beside.is_file() or not beside.stat().st_size:
         raise StepladderError(
             "it has no signature, and one is asked for",
             where=str(path),

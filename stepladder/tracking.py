@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepladder.evaluation.looks import Look
+from stepladder.evaluation.looks import Look, sketch
 from stepladder.evaluation.summary import RungSummary
 from stepladder.ladder.form import Verdict
 from stepladder.tuning.forgetting import Forgetting
 from stepladder.tuning.train import TrainingResult
 
+CASES = "digest.cases"
+_LONGEST = 6000  # characters of a parameter, for MLflow
 _CLIMB_TAG = "stepladder.verdict_digest"
 
 
@@ -54,7 +56,7 @@ def log_climb(
     if known:
         return str(known[0].info.run_id)
     with mlflow.start_run(run_name=f"climb {verdict.task}") as climb:
-        mlflow.log_params({name: str(value)[:500] for name, value in parameters.items()})
+        mlflow.log_params({name: str(value)[:_LONGEST] for name, value in parameters.items()})
         mlflow.set_tags({"task": verdict.task, "decision": verdict.decision, "rung": verdict.rung or "none"})
         mlflow.log_metrics(climb_metrics(verdict, training))
         for path in artifacts:
@@ -74,7 +76,8 @@ def log_look(look: Look) -> None:
 
     with mlflow.start_run(run_name=f"look {look.task}"):
         mlflow.set_tag("task", look.task)
-        mlflow.log_params({"digest.case_set": look.case_set, "digest.responses": look.responses})
+        digests = {"digest.case_set": look.case_set, "digest.responses": look.responses}
+        mlflow.log_params({**digests, CASES: sketch(look.cases)})
 
 
 def _log_rung(rung: RungLog, verdict: Verdict) -> None:

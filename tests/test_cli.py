@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from stepladder.cli import main
+from stepladder.cli import app, main
+from stepladder.ladder.advise import NOT_MEASURED, Situation
+from stepladder.ladder.form import Verdict
+from stepladder.ladder.markdown import summary
+from stepladder.ladder.verdict import decide
+from stepladder.stages.workspace import save
 from tests.end_to_end.project import ROOT
+from tests.ladder.conftest import SCORES, make_evidence, make_outcomes
 
 HEAVY = ("torch", "vllm", "great_expectations", "sentence_transformers", "mlflow", "transformers", "pandas")
 
@@ -63,6 +72,14 @@ def test_a_mistyped_parameter_is_named_with_the_nearest_known_one(project: Path)
 
 
 def test_a_verdict_that_is_not_there_says_how_to_make_it(project: Path) -> None:
+    write_task(project)
+    done = stepladder(project, "verdict", "module-qa")
+    assert done.returncode == 1
+    assert "dvc repro" in done.stderr
+
+
+def write_task(project: Path) -> Path:
+    """A task folder without rows, and where its verdict belongs."""
     task = project / "tasks" / "module-qa"
     task.mkdir(parents=True)
     (task / "task.yaml").write_text(
@@ -71,9 +88,81 @@ def test_a_verdict_that_is_not_there_says_how_to_make_it(project: Path) -> None:
     (task / "prompt.md").write_text("Answer.")
     (task / "cases.jsonl").write_text("")
     (task / "examples.jsonl").write_text("")
-    done = stepladder(project, "verdict", "module-qa")
-    assert done.returncode == 1
-    assert "dvc repro" in done.stderr
+    return project / "build" / "module-qa" / "verdict.json"
+
+
+@pytest.mark.parametrize(
+    ("decision", "code", "scores"),
+    [
+        ("promote", 0, {"lora+rag": 0.83}),
+        ("keep", 3, {"lora+rag": 0.83}),
+        ("inconclusive", 4, {"lora+rag": 0.72}),
+        ("none", 5, {"lora+rag": 0.3}),
+    ],
+)
+def test_the_exit_code_tells_the_decision_of_a_stored_verdict(
+    project: Path, decision: str, code: int, scores: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = {rung: make_outcomes(rung, score) for rung, score in {**SCORES, **scores}.items()}
+    champion = {"champion": outcomes["lora+rag"]} if decision == "keep" else {}
+    made = decide(make_evidence(outcomes, **champion))
+    assert made.decision == decision
+    save(write_task(project), made)
+    monkeypatch.chdir(project)
+    for form in ([], ["--json"], ["--github"]):
+        done = CliRunner().invoke(app, ["verdict", "module-qa", *form])
+        assert done.exit_code == code, form
+        said = done.stdout
+        if form == ["--json"]:
+            assert Verdict.model_validate_json(said) == made
+        elif form == ["--github"]:
+            assert said == summary(made)
+            assert said.startswith(
+                f"### Stepladder: module-qa: {decision if decision != 'none' else 'none good'}"
+            )
+        else:
+            assert made.sentence in said
+
+
+ADVISED = ["--no-good-enough", "--prompt-tried", "--facts-missing", "--documents", "--no-wrong-with-facts"]
+
+
+def test_advise_answers_flags_without_a_terminal(project: Path) -> None:
+    known = [*ADVISED, "--monthly-requests", "100000", "--cases", "20"]
+    said = json.loads(stepladder(project, "advise", "runbooks", *known, "--json").stdout)
+    assert (said["step"], said["note"]) == ("rag", NOT_MEASURED)
+    assert said["measure"][-1] == "stepladder climb"
+    missing = stepladder(project, "advise", "runbooks", *ADVISED)
+    assert missing.returncode == 1
+    assert "--monthly-requests is not given, and there is no terminal to ask at" in missing.stderr
+
+
+def test_advise_asks_at_a_terminal_what_still_matters(project: Path) -> None:
+    """Not good enough, a prompt was tried, no facts are missing; a mistyped number is asked for again."""
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, b"y\nn\ny\nmany\n1500\n100000\n300\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "stepladder", "advise", "runbooks", "--no-good-enough"],
+            cwd=project,
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    asked = [
+        field.description for field in Situation.model_fields.values() if field.description in done.stdout
+    ]
+    skipped = {"good_enough", "documents", "too_slow_or_dear"}
+    assert asked == [f.description for name, f in Situation.model_fields.items() if name not in skipped]
+    assert "a whole number is asked for, 0 or more" in done.stdout + done.stderr
+    assert "  - 1,500 examples are enough to train on\n" in done.stdout
+    assert NOT_MEASURED in done.stdout
+    assert done.stdout.endswith("stepladder plan runbooks\n  stepladder climb\n")
 
 
 def test_wrong_usage_has_exit_code_2(project: Path) -> None:

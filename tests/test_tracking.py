@@ -94,6 +94,9 @@ def test_a_climb_is_logged_once_with_its_files(mlflow_store: Path, tmp_path: Pat
 
 def test_a_look_that_no_climb_logged_is_counted_once_it_is(mlflow_store: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{mlflow_store}/mlflow.db"
-    log_look(Look(task="t", case_set="these cases", responses="earlier"))
-    assert count_looks(uri, "tests", "these cases", "now", tmp_path) == 2
-    assert count_looks(uri, "tests", "these cases", "earlier", tmp_path) == 1
+    cases = [f"{number:08x}" for number in range(900)]  # more than one parameter holds
+    log_look(Look(task="t", case_set="these cases", responses="earlier", cases=cases))
+    others = [f"{number:08x}" for number in range(900, 2000)]
+    for responses, asked, looks in (("now", cases, 2), ("earlier", cases[300:], 1), ("now", others, 1)):
+        present = Look(task="u", case_set="other cases", responses=responses, cases=asked)
+        assert count_looks(uri, "tests", present, tmp_path) == looks

@@ -2,8 +2,8 @@
 
 A rung's monthly cost is a line: what every month costs whatever the volume (training spread over the
 adapter's life, the index rebuilt), plus what a request costs (engine time as measured, or tokens where
-others serve the base model) times the volume. So two rungs break even where their lines cross, and nowhere
-else.
+others serve the base model, and a query of the index) times the volume. So two rungs break even where their
+lines cross, and nowhere else.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class CostParts(Strict):
     """US dollars per 1,000 requests."""
 
     engine: float
+    retrieval: float = 0.0
     training: float
     index: float
 
@@ -77,7 +78,7 @@ def rung_cost(
         training_seconds: how long the adapter took to train; None for a rung without one.
         index_seconds: how long the documents take to embed and index anew; None for a rung without
             retrieval.
-        usage: what the rung was measured to need.
+        usage: what the rung was measured to need, a query of the index included.
         price: per token, for a rung whose model others serve; ``usage`` then gives the tokens.
 
     Raises:
@@ -90,18 +91,24 @@ def rung_cost(
             "times must not be negative and the monthly volume must be positive",
             remedy="set monthly_requests in task.yaml to how many requests you expect",
         )
-    per_request = _per_request(engine_s_mean, cost, usage, price)
+    engine = _per_request(engine_s_mean, cost, usage, price)
+    retrieval = _hours(usage.retrieval_s if usage else None) * cost.engine_per_hour
     training = _hours(training_seconds) * cost.training_per_hour / cost.adapter_life_months
     index = _hours(index_seconds) * cost.engine_per_hour * cost.index_rebuilds_per_month
     thousands = monthly_requests / 1000
-    parts = CostParts(engine=1000 * per_request, training=training / thousands, index=index / thousands)
-    per_1000 = parts.engine + parts.training + parts.index
+    parts = CostParts(
+        engine=1000 * engine,
+        retrieval=1000 * retrieval,
+        training=training / thousands,
+        index=index / thousands,
+    )
+    per_1000 = parts.engine + parts.retrieval + parts.training + parts.index
     return RungCost(
         per_1000=per_1000,
         per_month=per_1000 * thousands,
         monthly_requests=monthly_requests,
         parts=parts,
-        per_request=per_request,
+        per_request=engine + retrieval,
         fixed_per_month=training + index,
         usage=usage,
         paid_per_token=price is not None,
@@ -167,6 +174,11 @@ def _assumptions(
     lines = [_engine_assumption(cost, price)]
     if usage is not None and price is None:
         lines.append(usage.circumstances())
+    if usage is not None and usage.retrieval_s:
+        lines.append(
+            f"a query of the index takes {1000 * usage.retrieval_s:.3g} ms, asked alone, at"
+            f" ${cost.engine_per_hour:g} an hour; it is part of the latency"
+        )
     if training_seconds is not None:
         lines.append(
             f"training costs ${cost.training_per_hour:g} an hour, spread over {cost.adapter_life_months:g}"

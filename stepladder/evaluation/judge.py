@@ -3,13 +3,15 @@
 A judge is asked whether an answer is right beside a reference, once for each (question, reference, answer);
 what it said is kept in the response cache. Before it scores anything it judges the task's labels, answers
 that people have called right or wrong. It is admitted where the lower end of the interval of Cohen's kappa
-(1960, "A coefficient of agreement for nominal scales") is at least ``judge.least_kappa``. The labels also
+(1960, "A coefficient of agreement for nominal scales") is at least ``judge.least_kappa``; labels of one
+cluster count together there. The labels also
 tell its sensitivity and specificity, for which every score is corrected (``stepladder.evaluation.judged``).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +26,7 @@ from stepladder.cache import Cache
 from stepladder.errors import StepladderError
 from stepladder.evaluation.proportions import Interval, proportion
 from stepladder.evaluation.records import JudgeRecord
-from stepladder.evaluation.resampling import JudgeErrors
+from stepladder.evaluation.resampling import JudgeErrors, numbered
 from stepladder.failures import first_line
 from stepladder.files import digest_value, read_jsonl
 from stepladder.tasks import Judge, Strict, TaskSpec, explain
@@ -65,7 +67,7 @@ def admit(spec: TaskSpec, folder: Path, cache: Cache) -> JudgeRecord:
         judge, [Judged.model_validate(one.model_dump(include=_ASKED)) for one in labels], cache
     )
     people = [one.right for one in labels]
-    kappa = agreement(people, called)
+    kappa = agreement(people, called, [one.cluster for one in labels])
     record = JudgeRecord(
         model=judge.model,
         digest=_digest(judge),
@@ -102,10 +104,17 @@ def ask_judge(judge: Judge, rows: Sequence[Judged], cache: Cache) -> list[bool]:
     return [known[key] for key in keys]
 
 
-def agreement(people: Sequence[bool], called: Sequence[bool], confidence: float = 0.95) -> Interval:
+def agreement(
+    people: Sequence[bool],
+    called: Sequence[bool],
+    clusters: Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> Interval:
     """Cohen's kappa with the interval of Fleiss, Cohen & Everitt (1969), by statsmodels.
 
-    Undefined where all labels, or all of the judge's words, are the same.
+    Where labels share clusters (one name a label), its error is that of the jackknife that leaves out one
+    cluster at a time (Efron & Stein, 1981, "The jackknife estimate of variance"), if that is larger, with
+    Student's t. Undefined where all labels, or all of the judge's words, are the same, or in one cluster.
     """
     import numpy as np
     from statsmodels.stats.inter_rater import cohens_kappa
@@ -115,11 +124,37 @@ def agreement(people: Sequence[bool], called: Sequence[bool], confidence: float 
     if 0 in (*table.sum(axis=0), *table.sum(axis=1)):
         return Interval(estimate=0.0, low=None, high=None, confidence=confidence, method=_KAPPA)
     found = cohens_kappa(table)
+    kappa, method = float(found.kappa), _KAPPA
     reach = NormalDist().inv_cdf((1 + confidence) / 2) * float(found.std_kappa)
-    kappa = float(found.kappa)
+    if clusters is not None and len(set(clusters)) < len(clusters):
+        method = f"{_KAPPA}, cluster jackknife"
+        reach = max(reach, _jackknifed_reach(people, called, clusters, confidence))
+    if reach == math.inf:
+        return Interval(estimate=kappa, low=None, high=None, confidence=confidence, method=method)
     return Interval(
-        estimate=kappa, low=kappa - reach, high=min(1.0, kappa + reach), confidence=confidence, method=_KAPPA
+        estimate=kappa, low=kappa - reach, high=min(1.0, kappa + reach), confidence=confidence, method=method
     )
+
+
+def _jackknifed_reach(
+    people: Sequence[bool], called: Sequence[bool], clusters: Sequence[str], confidence: float
+) -> float:
+    """Half the interval's width; infinite where kappa is undefined without some cluster."""
+    import numpy as np
+    from scipy import special
+
+    index, size = numbered(clusters)
+    cells = 2 * np.asarray(people, dtype=int) + np.asarray(called, dtype=int)
+    tables = np.bincount(4 * index + cells, minlength=4 * size).reshape(size, 2, 2)
+    left = tables.sum(axis=0) - tables
+    shares = left / np.maximum(left.sum(axis=(1, 2)), 1)[:, None, None]
+    observed = shares[:, 0, 0] + shares[:, 1, 1]
+    chance = (shares.sum(axis=1) * shares.sum(axis=2)).sum(axis=1)
+    if size == 1 or float(chance.max()) == 1:
+        return math.inf
+    kappas = (observed - chance) / (1 - chance)
+    error = math.sqrt((size - 1) / size * float(((kappas - kappas.mean()) ** 2).sum()))
+    return error * -float(special.stdtrit(size - 1, (1 - confidence) / 2))
 
 
 def judge_of(spec: TaskSpec) -> Judge:

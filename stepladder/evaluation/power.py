@@ -6,6 +6,8 @@ import math
 
 from stepladder.errors import StepladderError
 
+SMALLEST_GAP = 0.01  # nearer to a limit or margin than this, cases without end would be needed
+
 
 def cases_needed(
     difference: float,

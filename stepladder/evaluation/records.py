@@ -37,7 +37,10 @@ class Counts(Strict):
 
 
 class Outcome(Strict):
-    """A case's response with its score in [0, 1]; ``retrieved``: ids of the chunks given, best first."""
+    """A case's response with its score in [0, 1]; ``retrieved``: ids of the chunks given, best first.
+
+    ``retrieval_ms``: what a query of the index takes, a mean; 0 for a rung without retrieval.
+    """
 
     id: str
     input: str
@@ -50,7 +53,13 @@ class Outcome(Strict):
     valid: bool
     counts: Counts | None = None
     retrieved: list[str] = Field(default=[])
+    retrieval_ms: float = 0.0
     response: Response
+
+    @property
+    def latency_ms(self) -> float:
+        """What the request waited, retrieval included."""
+        return self.retrieval_ms + self.response.latency_ms
 
 
 class JudgeRecord(Strict):

@@ -73,7 +73,7 @@ def summarise(rung: RungOutcomes, evaluation: Evaluation, seed: int = 0) -> Rung
     how = resampling(evaluation, seed, rung)
     score = score_of(values_of(outcomes, statistic), clusters, statistic, how)
     unanswerable = [o.score for o in outcomes if not o.answerable]
-    p50, p95 = np.percentile([o.response.latency_ms for o in outcomes], [50, 95])
+    p50, p95 = np.percentile([o.latency_ms for o in outcomes], [50, 95])
     return RungSummary(
         rung=rung.rung,
         variant=rung.variant,

@@ -16,7 +16,8 @@ class Usage(Strict):
         prompt_tokens, completion_tokens: read and written for one request.
         engine_s: engine seconds of one request, over the responses asked when the engine was busiest.
         tokens_per_s: read and written, over the same responses.
-        latency_p50_ms, latency_p95_ms: under the load of the measurement.
+        retrieval_s: seconds of one query of the index, asked alone; 0 for a rung without retrieval.
+        latency_p50_ms, latency_p95_ms: under the load of the measurement, retrieval included.
         measured: how many responses the rate rests on.
         in_flight: how many requests were asked at once for them; None where that was not noted.
         hardware: what they were asked of; empty where that was not noted.
@@ -25,6 +26,7 @@ class Usage(Strict):
     prompt_tokens: float
     completion_tokens: float
     engine_s: float
+    retrieval_s: float = 0.0
     tokens_per_s: float | None
     latency_p50_ms: float
     latency_p95_ms: float
@@ -57,14 +59,16 @@ def usage_of(rung: RungOutcomes) -> Usage:
             f"the rung {rung.rung} has no outcomes", where=rung.task, remedy="evaluate it: dvc repro"
         )
     responses = [outcome.response for outcome in rung.outcomes]
-    timed = [outcome.response for outcome in _busiest(rung.outcomes)]
+    busiest = _busiest(rung.outcomes)
+    timed = [outcome.response for outcome in busiest]
     engine_s = float(np.mean([one.engine_s for one in timed]))
     tokens = float(np.mean([one.prompt_tokens + one.completion_tokens for one in timed]))
-    p50, p95 = np.percentile([one.latency_ms for one in timed], [50, 95])
+    p50, p95 = np.percentile([outcome.latency_ms for outcome in busiest], [50, 95])
     return Usage(
         prompt_tokens=float(np.mean([one.prompt_tokens for one in responses])),
         completion_tokens=float(np.mean([one.completion_tokens for one in responses])),
         engine_s=engine_s,
+        retrieval_s=float(np.mean([outcome.retrieval_ms for outcome in rung.outcomes])) / 1000,
         tokens_per_s=tokens / engine_s if engine_s else None,
         latency_p50_ms=float(p50),
         latency_p95_ms=float(p95),

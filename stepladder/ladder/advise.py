@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field
@@ -36,6 +36,24 @@ class Situation(Strict):
     monthly_requests: int = Field(gt=0, description="How many requests a month?")
 
 
+class Asking:
+    """A situation of which each question is asked when the tree comes to it, once, and others never.
+
+    Args:
+        ask: the answer to a question, by the name of its field in ``Situation``.
+    """
+
+    def __init__(self, ask: Callable[[str], bool | int]) -> None:
+        self._ask = ask
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in Situation.model_fields:
+            raise AttributeError(name)
+        answer = self._ask(name)
+        setattr(self, name, answer)
+        return answer
+
+
 class Advice(Strict):
     """The step to take next, the way through the tree to it, and how to measure whether it helps."""
 
@@ -55,11 +73,11 @@ class _Published(Strict):
     source: str | None
 
 
-def advise(situation: Situation, task: str, min_examples: int, engine_per_hour: float) -> Advice:
+def advise(situation: Situation | Asking, task: str, min_examples: int, engine_per_hour: float) -> Advice:
     """Walk the tree: cheapest step first, training only for a gap in behaviour that remains.
 
     Args:
-        situation: the answers.
+        situation: the answers, or how to ask for them.
         task: the name to use in commands.
         min_examples: fewer are not trained on (``tuning.min_examples``).
         engine_per_hour: US dollars (``cost.engine_per_hour``).
@@ -77,37 +95,41 @@ def advise(situation: Situation, task: str, min_examples: int, engine_per_hour: 
     )
 
 
-def _walk(situation: Situation, min_examples: int) -> tuple[Step, list[str]]:
+def _walk(s: Situation | Asking, min_examples: int) -> tuple[Step, list[str]]:
     """The reasons that hold, from the root of the tree to the step that the last of them calls for."""
     because = []
-    for holds, reason, step in _tree(situation, min_examples):
+    for holds, reason, step in _tree(s, min_examples):
         if holds:
-            because.append(reason)
+            because.append(reason.format(s=s, least=min_examples))
             if step:
                 return step, because
     raise AssertionError("the last branch always holds")
 
 
-def _tree(s: Situation, min_examples: int) -> Iterator[tuple[bool, str, Step | None]]:
-    """Branches in order, cheapest step first: does it hold, why, and the step that it ends in, if any."""
-    few = s.examples < min_examples
-    too_few = f"{s.examples:,} examples are fewer than {min_examples:,}"
+def _tree(s: Situation | Asking, min_examples: int) -> Iterator[tuple[bool, str, Step | None]]:
+    """Branches in order, cheapest step first: does it hold, why, and the step that it ends in, if any.
+
+    An answer is looked up where a branch that was come to needs it, and not before.
+    """
+    too_few = "{s.examples:,} examples are fewer than {least:,}"
     good = s.good_enough
     yield good and not s.too_slow_or_dear, "the answers are good, fast and cheap enough", "nothing"
     yield good, "the answers are good enough, but too slow or too expensive", None
-    yield good and few, f"a smaller model has to be tuned, and {too_few}: keep answers that pass", "collect"
-    yield good, f"{s.examples:,} examples are enough to tune a smaller model", "smaller-model"
+    few = f"a smaller model has to be tuned, and {too_few}: keep answers that pass"
+    yield good and s.examples < min_examples, few, "collect"
+    yield good, "{s.examples:,} examples are enough to tune a smaller model", "smaller-model"
     yield True, "the answers are not good enough", None
     yield not s.prompt_tried, "a careful prompt was not tried yet, and is the cheapest step", "prompt"
     yield True, "a careful prompt was not enough", None
     unwritten = s.facts_missing and not s.documents
     yield unwritten, "facts are missing and stand in no document: write them down first", "collect"
-    yield s.facts_missing and not s.wrong_with_facts, "facts are missing and stand in documents", "rag"
-    yield not s.wrong_with_facts, "neither facts nor behaviour seem missing: cases would show more", "collect"
+    right = not s.wrong_with_facts
+    yield s.facts_missing and right, "facts are missing and stand in documents", "rag"
+    yield right, "neither facts nor behaviour seem missing: cases would show more", "collect"
     yield True, "the answers stay wrong even with the right document at hand", None
-    yield few, f"that calls for training, and {too_few}", "collect"
+    yield s.examples < min_examples, f"that calls for training, and {too_few}", "collect"
     yield s.facts_missing, "facts are missing too, and stand in documents", "lora+rag"
-    yield True, f"{s.examples:,} examples are enough to train on", "lora"
+    yield True, "{s.examples:,} examples are enough to train on", "lora"
 
 
 def _cost(monthly_requests: int, engine_per_hour: float) -> str:
@@ -119,7 +141,7 @@ def _cost(monthly_requests: int, engine_per_hour: float) -> str:
     )
 
 
-def _measure(situation: Situation, task: str, step: Step) -> list[str]:
+def _measure(situation: Situation | Asking, task: str, step: Step) -> list[str]:
     """Commands, in order, that would replace this advice by a measurement."""
     steps = []
     if situation.cases < _CASES_TO_BEGIN:

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pydantic import Field
+
 from stepladder.evaluation.evidence import Place, Places
+from stepladder.evaluation.proportions import proportion
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.statistics import Interval, Resampling, cluster_bootstrap, wilson
 from stepladder.ladder.causes import (
     CAUSES,
-    FORM_PROBES,
+    MENDED_BY,
     PROBES,
     Cause,
     Facts,
+    Need,
     Probe,
     behind,
     cause_of,
@@ -51,6 +55,7 @@ class Failures(Strict):
     Attributes:
         cases, failing: how many were asked, and how many of them a cheap rung fails.
         gaps, shares: of the failing cases by cause; the shares with intervals.
+        needs: of all cases, the share that fails for want of documents, and of training.
         labels: one for each failing case.
         probes: what each probe mended.
         suspects: cases whose reference a person should look at; the cause is ``reference`` only where
@@ -63,6 +68,7 @@ class Failures(Strict):
     failing: int
     gaps: dict[Cause, float]
     shares: dict[Cause, Interval]
+    needs: dict[Need, Interval] = Field(default={})
     labels: list[CaseLabel]
     probes: dict[Probe, ProbeResult]
     suspects: list[Suspect]
@@ -120,6 +126,7 @@ def attribute(tried: Tried) -> Failures:
         failing=len(labels),
         gaps={cause: round(shares[cause].estimate, 4) if labels else 0.0 for cause in CAUSES},
         shares=shares,
+        needs={need: _need(tried, labels, need) for need in MENDED_BY},
         labels=labels,
         probes={
             name: _probe_result(tried.probes[name], tried.how) for name in PROBES if name in tried.probes
@@ -129,13 +136,8 @@ def attribute(tried: Tried) -> Failures:
     )
 
 
-def facts_of(tried: Tried, possible: frozenset[Probe] = frozenset(FORM_PROBES)) -> list[Facts]:
-    """What is known of each case, in case order.
-
-    Args:
-        tried: the outcomes.
-        possible: the form probes that can be asked.
-    """
+def facts_of(tried: Tried) -> list[Facts]:
+    """What is known of each case, in case order."""
     prompt, rag = _by_id(tried.cheap["prompt"]), _by_id(tried.cheap.get("rag"))
     probes = {name: _by_id(outcomes) for name, outcomes in tried.probes.items()}
     adapters = [_by_id(outcomes) for outcomes in tried.adapters.values()]
@@ -147,7 +149,6 @@ def facts_of(tried: Tried, possible: frozenset[Probe] = frozenset(FORM_PROBES)) 
             prompt=prompt[case.id],
             rag=rag.get(case.id),
             probes={name: rows[case.id] for name, rows in probes.items() if case.id in rows},
-            possible=possible,
             adapters=tuple(rows[case.id] for rows in adapters if case.id in rows),
             disputed=case.id in disputed,
             stubborn=stubborn(case, sayings),
@@ -178,6 +179,12 @@ def _share(labels: Sequence[CaseLabel], cause: Cause, how: Resampling) -> Interv
             estimate=count / len(labels), low=low, high=high, confidence=how.confidence, method="Wilson"
         )
     return cluster_bootstrap([float(label.cause == cause) for label in labels], clusters, "mean", how)
+
+
+def _need(tried: Tried, labels: Sequence[CaseLabel], need: Need) -> Interval:
+    wanting = {label.id for label in labels if label.cause in MENDED_BY[need]}
+    values = [float(case.id in wanting) for case in tried.cases]
+    return proportion(values, [case.cluster for case in tried.cases]).interval(tried.how.confidence)
 
 
 def _probe_result(probe: RungOutcomes, how: Resampling) -> ProbeResult:

@@ -2,16 +2,18 @@
 
 A probe is the rung again with one thing changed. Each is asked only while the cause is still open:
 
-1. ``rag`` passes where ``prompt`` fails: **knowledge**.
-2. It answers where it should abstain: **grounding**.
+1. It answers where it should abstain: **grounding**.
+2. ``rag`` passes where ``prompt`` fails, and the evidence was among what retrieval gave: **knowledge**. If it
+   was not, passing proves nothing yet: another form of ``prompt`` may mend it too (**format**); if none does,
+   and the evidence alone is enough, the knowledge stood in another passage: **knowledge**.
 3. The evidence alone (``gold-evidence``) mends it. Was that evidence among what retrieval gave? Then the
    other chunks led it astray: **grounding**. Else **retrieval**, and ``gold-among-distractors`` shows
    whether better retrieval would be enough.
 4. Another form of asking (``constrained`` decoding, ``few-shot``) mends it, with the evidence given:
    **format**.
-5. Even with the evidence in hand it says what it says without any, and that is no stock answer: it
-   answers against the evidence, **grounding** (the memorised answers of Longpre et al., 2021,
-   "Entity-based knowledge conflicts in question answering").
+5. ``prompt`` passes, so that documents alone led it astray; or even with the evidence in hand it says what it
+   says without any, and that is no stock answer, so that it answers against the evidence: **grounding** (the
+   memorised answers of Longpre et al., 2021, "Entity-based knowledge conflicts in question answering").
 6. Nothing mends it: **behaviour** where an adapter does or is expected to, else **capability**.
 
 **reference** comes before all of them: two different rungs agree with each other, and not with the
@@ -39,17 +41,9 @@ CAUSES: tuple[Cause, ...] = (
     "capability",
     "reference",
 )
-MEANING: Mapping[Cause, str] = MappingProxyType(
-    {
-        "knowledge": "what is missing is knowledge, which retrieval (rag) supplies",
-        "retrieval": "the right passage is not found: better chunks, or a larger knowledge.top_k",
-        "grounding": "the right passage is there and is not followed: fewer or better passages, a stricter"
-        " prompt, or an adapter trained with distractors",
-        "format": "the content is right and the form wrong: constrained decoding or examples in the prompt",
-        "behaviour": "neither documents nor another form of asking helps, an adapter does or may",
-        "capability": "nothing tried mends it: more training data, a larger base model, or another approach",
-        "reference": "several rungs agree with each other and not with the reference: a person should look",
-    }
+Need = Literal["documents", "training"]
+MENDED_BY: Mapping[Need, tuple[Cause, ...]] = MappingProxyType(
+    {"documents": ("knowledge", "retrieval"), "training": ("grounding", "format", "behaviour")}
 )
 
 Probe = Literal["gold-evidence", "gold-among-distractors", "constrained", "few-shot"]
@@ -67,7 +61,7 @@ class Facts:
         prompt: what the rung without documents did.
         rag: what the rung with documents did; None for a task without documents.
         probes: what the probes did that were asked.
-        possible: the form probes that the rung's variant leaves open.
+        possible: the form probes that the variant of the ``probed`` rung leaves open.
         adapters: what the adapter's rungs did; empty before there is one.
         disputed: several rungs agree with each other and not with the reference.
         stubborn: with the evidence it says what it says without, and that is no stock answer.
@@ -90,6 +84,16 @@ class Facts:
         return not (passes(self.prompt) and (self.rag is None or passes(self.rag)))
 
     @property
+    def rag_passes(self) -> bool:
+        """Whether ``rag`` passes."""
+        return self.rag is not None and passes(self.rag)
+
+    @property
+    def probed(self) -> str:
+        """The rung whose form the probes change: the one that fails, ``rag`` where both do."""
+        return "prompt" if self.rag is None or self.rag_passes else "rag"
+
+    @property
     def given(self) -> bool:
         """Whether any of the evidence stood among the passages that ``rag`` was given."""
         return self.rag is not None and evidence_in(self.case, self.rag)
@@ -107,11 +111,13 @@ def evidence_in(case: Case, outcome: Outcome) -> bool:
 
 def next_probe(facts: Facts) -> Probe | None:
     """The probe to ask next; None where the cause is decided or nothing is left to ask."""
-    rag = facts.rag
-    decided = rag is not None and (passes(rag) or not facts.case.answerable)
+    documents = facts.rag is not None
+    decided = documents and (not facts.case.answerable or (facts.rag_passes and facts.given))
     if not facts.fails or decided:
         return None
-    if rag is not None and facts.case.evidence:
+    if facts.rag_passes:
+        return _next_form(facts) or _next_proof(facts)
+    if documents and facts.case.evidence:
         if "gold-evidence" not in facts.probes:
             return "gold-evidence"
         if _mended(facts, "gold-evidence"):
@@ -127,6 +133,12 @@ def _next_form(facts: Facts) -> Probe | None:
     return next(left, None)
 
 
+def _next_proof(facts: Facts) -> Probe | None:
+    """Whether the evidence would do, where ``rag`` passes without it and another form does not."""
+    settled = any(_mended(facts, probe) for probe in FORM_PROBES) or "gold-evidence" in facts.probes
+    return "gold-evidence" if facts.case.evidence and not settled else None
+
+
 def cause_of(facts: Facts) -> Cause | None:
     """Why the case fails; None where it does not."""
     if not facts.fails:
@@ -137,15 +149,17 @@ def cause_of(facts: Facts) -> Cause | None:
 def _rules(facts: Facts) -> list[tuple[Cause, bool]]:
     """The causes in the order in which they are looked for: the first that holds is the case's."""
     documents = facts.rag is not None
+    proven = _mended(facts, "gold-evidence")
     adapted = any(passes(outcome) for outcome in facts.adapters)
     return [
         ("reference", facts.disputed),
-        ("knowledge", facts.rag is not None and passes(facts.rag)),
         ("grounding", documents and not facts.case.answerable),
-        ("grounding", _mended(facts, "gold-evidence") and facts.given),
-        ("retrieval", _mended(facts, "gold-evidence")),
+        ("knowledge", facts.rag_passes and facts.given),
+        ("grounding", proven and facts.given),
+        ("retrieval", proven and not facts.rag_passes),
         ("format", any(_mended(facts, probe) for probe in FORM_PROBES)),
-        ("grounding", facts.stubborn),
+        ("knowledge", facts.rag_passes and (proven or "gold-evidence" not in facts.probes)),
+        ("grounding", facts.stubborn or (documents and passes(facts.prompt))),
         ("behaviour", adapted if facts.adapters else facts.adapter_expected),
         ("capability", True),
     ]
@@ -155,7 +169,8 @@ def behind(facts: Facts, cause: Cause | None) -> Cause | None:
     """What would still fail if the cause were mended: a second fault that the first one hides."""
     if cause == "retrieval" and "gold-among-distractors" in facts.probes:
         return None if _mended(facts, "gold-among-distractors") else "grounding"
-    if cause in ("format", "behaviour", "capability") and facts.rag is not None and facts.case.evidence:
+    hidden = facts.rag is not None and not facts.rag_passes and facts.case.evidence
+    if cause in ("format", "behaviour", "capability") and hidden:
         return None if facts.given else "retrieval"
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from stepladder.data.duplicates import near_duplicates
 from stepladder.evaluation.records import Outcome
@@ -13,9 +13,22 @@ ALIKE = 0.8  # Jaccard similarity of word 5-grams from which two inputs look lik
 _CONVINCING = 0.05  # Holm's p-value from which a slice is named
 
 
-def warnings_of(verdict: Verdict, rows: Sequence[Outcome]) -> list[str]:
-    """In plain words; ``rows`` are the cases as one rung answered them."""
-    return [*_worn(verdict), *_clusters(rows), *_slices(verdict), *_resamples(verdict)]
+def warnings_of(verdict: Verdict, rows: Sequence[Outcome], pages: Mapping[str, Collection[str]]) -> list[str]:
+    """In plain words.
+
+    Args:
+        verdict: all the rest of it.
+        rows: the cases, as one rung answered them.
+        pages: by case id, those that hold its evidence.
+    """
+    return [
+        *_worn(verdict),
+        *_not_run(verdict),
+        *_alike(rows),
+        *_sources(rows, pages),
+        *_slices(verdict),
+        *_resamples(verdict),
+    ]
 
 
 def champion_warnings(evidence: Evidence, cases: int) -> list[str]:
@@ -57,7 +70,18 @@ def _worn(verdict: Verdict) -> list[str]:
     ]
 
 
-def _clusters(rows: Sequence[Outcome]) -> list[str]:
+def _not_run(verdict: Verdict) -> list[str]:
+    """The promise of a promotion is about the rungs that were run."""
+    if verdict.decision != "promote" or not verdict.skipped:
+        return []
+    names = " and ".join(verdict.skipped)
+    return [
+        f"{names} {'was' if len(verdict.skipped) == 1 else 'were'} not run: that none is better by the"
+        " margin, or cheaper and as good, holds among the rungs that were"
+    ]
+
+
+def _alike(rows: Sequence[Outcome]) -> list[str]:
     """Inputs that look written from one another belong in one cluster; apart they count as too much."""
     pairs = near_duplicates([row.input for row in rows], None, ALIKE)
     apart = [(rows[pair.i], rows[pair.j]) for pair in pairs if rows[pair.i].cluster != rows[pair.j].cluster]
@@ -68,6 +92,23 @@ def _clusters(rows: Sequence[Outcome]) -> list[str]:
         f"{len(apart)} pairs of cases in different clusters read nearly the same, such as {one.id}"
         f" ({one.cluster}) and {other.id} ({other.cluster}): if they belong together,"
         " the intervals are too short"
+    ]
+
+
+def _sources(rows: Sequence[Outcome], pages: Mapping[str, Collection[str]]) -> list[str]:
+    """Cases about one page fail together; apart they count as too much."""
+    by_page: dict[str, dict[str, str]] = {}  # the first case of each cluster
+    for row in rows:
+        for page in pages.get(row.id, ()):
+            by_page.setdefault(page, {}).setdefault(row.cluster, row.id)
+    shared = {page: found for page, found in sorted(by_page.items()) if len(found) > 1}
+    if not shared:
+        return []
+    page, found = next(iter(shared.items()))
+    (cluster, one), (other_cluster, other), *_ = found.items()
+    return [
+        f"{len(shared)} pages of evidence are shared by cases in different clusters, such as {page} by {one}"
+        f" ({cluster}) and {other} ({other_cluster}): if they belong together, the intervals are too short"
     ]
 
 

@@ -12,18 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from stepladder.evaluation.intervals import Score, score_of
-from stepladder.evaluation.power import cases_for_share
+from stepladder.evaluation.power import SMALLEST_GAP, cases_for_share
 from stepladder.evaluation.proportions import proportion
 from stepladder.evaluation.records import Outcome
 from stepladder.evaluation.resampling import Resampling
 from stepladder.evaluation.summary import statistic_of, values_of
-from stepladder.ladder.form import Criterion, CriterionName, State
+from stepladder.ladder.form import DIGITS, Criterion, CriterionName, State
 from stepladder.tasks import Bars
 
 ADAPTER_RUNGS = ("lora", "lora+rag")
 _WITHIN_P95 = 0.95
-_SMALLEST_GAP = 0.01  # nearer to the limit than this, a rung would need cases without end
-_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ class Bounded:
         inside = 1 / (2 * self.cases)  # a share of 0 or 1 is not known to be just that
         share = min(max(self.score.estimate, inside), 1 - inside)
         effect = self.score.sd**2 / (share * (1 - share))
-        if abs(share - self.limit) < _SMALLEST_GAP:
-            share = self.limit + (_SMALLEST_GAP if self.limit < 0.5 else -_SMALLEST_GAP)
+        if abs(share - self.limit) < SMALLEST_GAP:
+            share = self.limit + (SMALLEST_GAP if self.limit < 0.5 else -SMALLEST_GAP)
         needed = cases_for_share(share, self.limit, effect=effect, power=power, alpha=level)
         return max(of + 1, round(needed * of / self.cases))
 
@@ -66,9 +64,9 @@ class Bounded:
         return Criterion(
             name=self.name,
             limit=self.limit,
-            estimate=round(self.score.estimate, _DIGITS),
-            bound=None if bound is None else round(bound, _DIGITS),
-            p=round(self.p_holds, _DIGITS),
+            estimate=round(self.score.estimate, DIGITS),
+            bound=None if bound is None else round(bound, DIGITS),
+            p=round(self.p_holds, DIGITS),
             state=_state(self.p_holds <= level, shown_failing),
             cases=self.cases,
         )
@@ -97,7 +95,7 @@ class Measured:
         return Criterion(
             name=self.name,
             limit=self.limit,
-            estimate=None if self.estimate is None else round(self.estimate, _DIGITS),
+            estimate=None if self.estimate is None else round(self.estimate, DIGITS),
             bound=None,
             p=None,
             state=_state(self.p_holds == 0, self.p_fails == 0),
@@ -192,7 +190,7 @@ def _latency_share(bars: Bars) -> float | None:
 
 
 def _in_time(outcome: Outcome, bars: Bars) -> bool:
-    return bars.latency_p95_ms is None or outcome.response.latency_ms <= bars.latency_p95_ms
+    return bars.latency_p95_ms is None or outcome.latency_ms <= bars.latency_p95_ms
 
 
 def _state(holds: bool, fails: bool) -> State:

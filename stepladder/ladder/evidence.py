@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,10 +30,12 @@ class Unweighed:
 class Evidence:
     """``outcomes``, ``summaries`` and ``costs`` are by rung.
 
-    ``champion``: what serves, on those of the cases that it was asked, and ``champion_cost`` its own cost at
-    the present prices; ``unweighed`` where it serves and cannot be weighed; ``outdated`` where it retrieves
-    from documents that have changed since. ``looks``: how often these cases were looked at, this verdict
-    included; None where nobody counted.
+    ``gaps``: share of the failing cases by cause; ``needs``: of all cases, the share that fails for want of
+    documents, and of training. ``champion``: what serves, on those of the cases that it was asked, and
+    ``champion_cost`` its own cost at the present prices; ``unweighed`` where it serves and cannot be weighed;
+    ``outdated`` where it retrieves from documents that have changed since. ``pages``: by case id, those that
+    hold its evidence. ``looks``: how often these cases were looked at, this verdict included; None where
+    nobody counted.
     """
 
     task: str
@@ -46,11 +48,13 @@ class Evidence:
     training: EstimateCheck | None = None
     seed: int = 0
     gaps: Mapping[str, float] = field(default_factory=dict)
+    needs: Mapping[str, Interval] = field(default_factory=dict)
     forgetting: float | None = None
     retrieval: Mapping[str, Interval] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
+    pages: Mapping[str, Collection[str]] = field(default_factory=dict)
     champion: RungOutcomes | None = None
     champion_cost: RungCost | None = None
     unweighed: Unweighed | None = None

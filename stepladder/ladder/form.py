@@ -11,10 +11,12 @@ from stepladder.evaluation.statistics import Interval, Statistic
 from stepladder.tasks import Bars, Strict
 from stepladder.tuning.estimate import EstimateCheck
 
+DIGITS = 6  # of numbers: the same bytes whatever the last bits of a matrix product are
+
 Decision = Literal["promote", "keep", "inconclusive", "none"]
 CriterionName = Literal["score", "abstention", "valid", "latency", "forgetting", "cost"]
 State = Literal["holds", "fails", "open"]
-Factor = Literal["bar", "margin", "monthly requests", "engine price"]
+Factor = Literal["bar", "margin", "monthly requests", "engine price", "token price", "training price"]
 
 
 class Criterion(Strict):
@@ -121,7 +123,7 @@ class Burden(Strict):
 
 
 class Flip(Strict):
-    """With about ``at`` instead of ``present`` the decision would be another; the price is a multiple."""
+    """With about ``at`` instead of ``present`` the decision would be another; prices are multiples."""
 
     factor: Factor
     present: float
@@ -153,6 +155,9 @@ class Verdict(Strict):
     comparisons: list[PairVerdict]
     cases_needed: int | None = Field(description="cases that would settle an inconclusive verdict")
     gaps: dict[str, float] = Field(description="share of failing cases per cause")
+    needs: dict[str, Interval] = Field(
+        default={}, description="share of all cases that fail for want of documents, and of training"
+    )
     advice: list[str] = Field(description="what would help most, from the gaps")
     burdens: list[Burden] = Field(
         default=[], description="rungs of the quality asked for that are too slow or too dear"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from stepladder.evaluation.summary import RungSummary
 from stepladder.files import write_text
 from stepladder.ladder import plots, wording
 from stepladder.ladder.attribution import CaseLabel, Failures
+from stepladder.ladder.causes import PASS, passes
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.tree import branches
 from stepladder.tasks import Strict
 
 MOST_CASES = 25
 MOST_MISSED = 12
-_PASS = 0.999
 _LAST = 10**6  # a rank behind all others
 
 
@@ -76,6 +77,7 @@ def render_report(
     )
     environment.filters["money"] = wording.money
     environment.filters["figure"] = wording.figure
+    environment.globals["least_right"] = PASS
     rungs = list(verdict.rungs)
     return environment.get_template("report.html.j2").render(
         verdict=verdict,
@@ -104,22 +106,29 @@ def _missed(failures: Failures) -> list[CaseLabel]:
 
 
 def failing_cases(outcomes: Mapping[str, RungOutcomes], rungs: Sequence[str]) -> list[FailingCase]:
-    """At most ``MOST_CASES`` cases that some rung fails, those where the rungs differ most first."""
+    """At most ``MOST_CASES`` cases that some rung fails, those where the rungs differ most first.
+
+    Those that every rung fails come last, and have the share of the places that they have of the cases.
+    """
     by_case: dict[str, dict[str, Outcome]] = {}
     for rung in rungs:
         for outcome in outcomes[rung].outcomes:
             by_case.setdefault(outcome.id, {})[rung] = outcome
-    failing = [case for case in by_case.items() if _fails(case[1])]
+    failing = [case for case in by_case.items() if _passing(case[1]) < len(case[1])]
     failing.sort(key=lambda case: (-_spread(case[1]), case[0]))
-    return [_failing_case(by_rung) for _, by_rung in failing[:MOST_CASES]]
+    hopeless = [by_rung for _, by_rung in failing if not _passing(by_rung)]
+    places = min(MOST_CASES, len(failing))
+    last = ceil(places * len(hopeless) / len(failing)) if failing else 0
+    told = [by_rung for _, by_rung in failing if _passing(by_rung)][: places - last]
+    return [_failing_case(by_rung) for by_rung in (*told, *hopeless[: places - len(told)])]
 
 
 def _count_failing(outcomes: Mapping[str, RungOutcomes], rungs: Sequence[str]) -> int:
-    return len({o.id for rung in rungs for o in outcomes[rung].outcomes if o.score < _PASS})
+    return len({o.id for rung in rungs for o in outcomes[rung].outcomes if not passes(o)})
 
 
-def _fails(by_rung: Mapping[str, Outcome]) -> bool:
-    return any(outcome.score < _PASS for outcome in by_rung.values())
+def _passing(by_rung: Mapping[str, Outcome]) -> int:
+    return sum(passes(outcome) for outcome in by_rung.values())
 
 
 def _spread(by_rung: Mapping[str, Outcome]) -> float:

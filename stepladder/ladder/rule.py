@@ -7,8 +7,8 @@ is settled, and the walk ends there: no dearer rung is promoted while a cheaper 
 
 What is promised: with chance at most alpha is a rung promoted that in truth (a) misses its bar or a
 guardrail, or (b) is worse by the margin than a dearer rung that meets them, or (c) is dearer than a rung that
-meets them and that no such dearer rung betters. The proof, in docs/05-the-rule.md, needs no
-independence between rungs, cases of one cluster, or questions.
+meets them and that no such dearer rung betters; (b) and (c) among the rungs that were run. The proof, in
+docs/05-the-rule.md, needs no independence between rungs, cases of one cluster, or questions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What would flip the decision: the nearest margin, bar, volume and engine price that give another one.
+"""What would flip the decision: the nearest margin, bar, volume and price that give another one.
 
 Found by walking again with one number changed at a time, outwards in steps and then by halving. The tests are
 those of the verdict: only limits and prices are applied to them anew.
@@ -30,6 +30,15 @@ class _Dial:
     low: float
     high: float
     turned: Callable[[Evidence, float], Evidence]
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Multiples of the present prices: an hour of the engine, others' tokens, an hour of training."""
+
+    engine: float = 1.0
+    tokens: float = 1.0
+    training: float = 1.0
 
 
 def flips(weighed: Weighed, evidence: Evidence) -> list[Flip]:
@@ -65,8 +74,24 @@ def _dials(evidence: Evidence) -> dict[Factor, _Dial]:
         "bar": _Dial(spec.bars.score, 1.1, 0.01, 0.99, _with_bar),
         "margin": _Dial(spec.margin, 1.5, 0.001, 0.5, _with_margin),
         "monthly requests": _Dial(spec.monthly_requests, 4.0, 1, 1e10, _with_volume),
-        "engine price": _Dial(1.0, 2.0, 1e-3, 1e3, _with_price),
+        "engine price": _price(lambda times: _Times(engine=times)),
+        **_others_prices(evidence),
     }
+
+
+def _others_prices(evidence: Evidence) -> dict[Factor, _Dial]:
+    """Of tokens, where others serve a model, and of training, where an adapter was trained."""
+    costs = list(evidence.costs.values())
+    dials: dict[Factor, _Dial] = {}
+    if any(cost.paid_per_token for cost in costs):
+        dials["token price"] = _price(lambda times: _Times(tokens=times))
+    if any(cost.parts.training for cost in costs):
+        dials["training price"] = _price(lambda times: _Times(training=times))
+    return dials
+
+
+def _price(times_of: Callable[[float], _Times]) -> _Dial:
+    return _Dial(1.0, 2.0, 1e-3, 1e3, lambda evidence, times: _with_prices(evidence, times_of(times)))
 
 
 def _nearest(evidence: Evidence, dial: _Dial, upwards: bool, now: Decided, decided: Decider) -> float | None:
@@ -102,10 +127,10 @@ def _with_margin(evidence: Evidence, margin: float) -> Evidence:
 
 
 def _with_volume(evidence: Evidence, requests: float) -> Evidence:
-    return _with_costs(evidence, lambda cost: _priced(cost, requests, 1.0))
+    return _with_costs(evidence, lambda cost: _priced(cost, requests, _Times()))
 
 
-def _with_price(evidence: Evidence, times: float) -> Evidence:
+def _with_prices(evidence: Evidence, times: _Times) -> Evidence:
     return _with_costs(evidence, lambda cost: _priced(cost, cost.monthly_requests, times))
 
 
@@ -115,14 +140,12 @@ def _with_costs(evidence: Evidence, change: Callable[[RungCost], RungCost]) -> E
     return replace(evidence, costs=costs, champion_cost=serving)
 
 
-def _priced(cost: RungCost, requests: float, times: float) -> RungCost:
-    """A rung's cost at another volume and another price of the engine.
-
-    Documents are indexed on the engine's hours too; tokens that others are paid for cost what they cost.
-    """
-    per_request = cost.per_request * (1.0 if cost.paid_per_token else times)
-    index = cost.parts.index * cost.monthly_requests / 1000
-    fixed = cost.fixed_per_month + (times - 1) * index
+def _priced(cost: RungCost, requests: float, times: _Times) -> RungCost:
+    """A rung's cost at another volume and other prices; index and search are paid as the engine is."""
+    parts, thousands = cost.parts, cost.monthly_requests / 1000
+    answering = parts.engine * (times.tokens if cost.paid_per_token else times.engine)
+    per_request = (answering + parts.retrieval * times.engine) / 1000
+    fixed = (parts.training * times.training + parts.index * times.engine) * thousands
     changed = cost.model_copy(update={"per_request": per_request, "fixed_per_month": fixed})
     month = monthly_cost(changed, requests)
     return changed.model_copy(

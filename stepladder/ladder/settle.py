@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stepladder.evaluation.power import cases_needed, sd_at_margin
+from stepladder.evaluation.power import SMALLEST_GAP, cases_needed, sd_at_margin
 from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.rule import rivals, ways_to_leave
 from stepladder.ladder.weigh import Weighed
-
-_SMALLEST_GAP = 0.01  # nearer to the margin than this, two rungs would need cases without end
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def _cases_to_stop(weighed: Weighed, rung: str, evidence: Evidence) -> int | Non
         if weighed.ladder.as_good[dearer, rung] > level:
             if pair.difference >= evidence.spec.margin:
                 return None
-            gap = max(evidence.spec.margin - pair.difference, _SMALLEST_GAP)
+            gap = max(evidence.spec.margin - pair.difference, SMALLEST_GAP)
             sd = max(pair.sd, sd_at_margin(evidence.spec.margin))
             needed.append(cases_needed(gap, sd=sd, power=power, alpha=level))
     return max(needed)
@@ -98,7 +96,7 @@ def _cases_to_leave(weighed: Weighed, rung: str, evidence: Evidence) -> int | No
     for dearer in _rivals(weighed, rung):
         pair, better = weighed.pairs[dearer, rung], weighed.asked[dearer]
         if pair.difference > 0 and better.all_measured and all(q.promising for q in better.bounded):
-            gap = max(pair.difference, _SMALLEST_GAP)
+            gap = max(pair.difference, SMALLEST_GAP)
             held = [q.cases_needed(level, power, cases) for q in better.bounded if q.p_holds > level]
             ways.append(max([cases_needed(gap, sd=pair.sd, power=power, alpha=level), *held]))
     return min(ways, default=None)

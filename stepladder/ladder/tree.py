@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stepladder.evaluation.statistics import Interval
 from stepladder.ladder.burden import WHAT_TO_CHANGE, told
+from stepladder.ladder.causes import MENDED_BY, Need
 from stepladder.ladder.form import RungVerdict, Verdict
 from stepladder.tasks import Strict
 
-_NEEDS_DOCUMENTS = ("knowledge", "retrieval")
-_NEEDS_TRAINING = ("grounding", "format", "behaviour")
 _MOST = 0.8  # a share of questions whose documents are found that leaves little for retrieval to mend
 
 
@@ -37,7 +37,7 @@ def _branches(verdict: Verdict) -> Iterator[Branch]:
         limit is not None for limit in (verdict.rule.bars.latency_p95_ms, verdict.rule.bars.cost_per_1000)
     ):
         yield _too_heavy(verdict)
-    yield _shares(verdict, _NEEDS_TRAINING, "Does a gap in behaviour remain?")
+    yield _needs(verdict, "training", "Does a gap in behaviour remain?")
     for rung in ("lora", "lora+rag"):
         if rung in verdict.rungs or rung in verdict.skipped:
             yield _eligible(verdict, rung, f"Is {rung} good enough?")
@@ -76,26 +76,42 @@ def _missing_knowledge(verdict: Verdict) -> Branch:
     question = "Is knowledge missing?"
     if "rag" not in verdict.rungs:
         return Branch(question=question, answer=None, evidence="the task has no documents to tell by")
-    return _shares(verdict, _NEEDS_DOCUMENTS, question)
+    return _needs(verdict, "documents", question)
 
 
-def _shares(verdict: Verdict, causes: tuple[str, ...], question: str) -> Branch:
-    shares = {cause: verdict.gaps.get(cause, 0.0) for cause in causes}
+def _needs(verdict: Verdict, need: Need, question: str) -> Branch:
+    """Yes where such failures are shown to cost the margin, the least that matters; no where they cost less."""
+    shares = {cause: verdict.gaps.get(cause, 0.0) for cause in MENDED_BY[need]}
     total = sum(shares.values())
     named = ", ".join(f"{cause} {share:.0%}" for cause, share in shares.items() if share)
     if not any(verdict.gaps.values()):
         return Branch(question=question, answer=False, evidence="no case fails")
     evidence = f"of the failing cases {total:.0%}" + (f": {named}" if named else "")
-    return Branch(question=question, answer=total > 0, evidence=evidence)
+    of_all = verdict.needs.get(need)
+    if of_all is None or of_all.low is None or of_all.high is None:
+        return Branch(question=question, answer=None, evidence=f"{evidence}; no interval can be given")
+    evidence += f"; {_between(of_all)} of all cases, where the margin of {verdict.margin:.2f} matters"
+    return Branch(question=question, answer=_against(of_all, verdict.margin), evidence=evidence)
+
+
+def _against(share: Interval, limit: float) -> bool | None:
+    """Whether the whole interval lies above a limit, or below it; None where it does not tell."""
+    if share.low is not None and share.low >= limit:
+        return True
+    return False if share.high is not None and share.high < limit else None
+
+
+def _between(share: Interval) -> str:
+    ends = "" if share.low is None else f" ({share.low:.2f} to {share.high:.2f})"
+    return f"{share.estimate:.2f}{ends}"
 
 
 def _found(verdict: Verdict) -> Branch:
     given = f"recall@{verdict.sizes.get('top_k')}"
     name = given if given in verdict.retrieval else next(iter(verdict.retrieval))
     recall = verdict.retrieval[name]
-    between = f" ({recall.low:.2f} to {recall.high:.2f})" if recall.low is not None else ""
     return Branch(
         question="Are the right documents found?",
-        answer=recall.estimate >= _MOST,
-        evidence=f"{name} is {recall.estimate:.2f}{between}",
+        answer=_against(recall, _MOST),
+        evidence=f"{name} is {_between(recall)}, where {_MOST} is enough",
     )

@@ -21,7 +21,7 @@ from stepladder.ladder.caution import champion_warnings, judge_warnings, warning
 from stepladder.ladder.criteria import Asked
 from stepladder.ladder.digest import decision_digest
 from stepladder.ladder.evidence import Evidence, check
-from stepladder.ladder.form import CaseSet, PairVerdict, Rule, RungVerdict, Verdict
+from stepladder.ladder.form import DIGITS, CaseSet, PairVerdict, Rule, RungVerdict, Verdict
 from stepladder.ladder.rule import ways_to_leave
 from stepladder.ladder.sensitivity import flips
 from stepladder.ladder.settle import fresh_cases, settle
@@ -31,7 +31,6 @@ from stepladder.ladder.weigh import Weighed, decision_of, weigh
 __all__ = ["Evidence", "Verdict", "decide"]
 
 _WHAT_EACH_HALF_ADDS = (("rag", "prompt"), ("lora", "prompt"), ("lora+rag", "rag"), ("lora+rag", "lora"))
-_DIGITS = 6  # the same bytes whatever the last bits of a matrix product are
 
 
 def decide(evidence: Evidence) -> Verdict:
@@ -57,7 +56,7 @@ def decide(evidence: Evidence) -> Verdict:
         bar=evidence.spec.bars.score,
         margin=evidence.spec.margin,
         confidence=evidence.evaluation.confidence,
-        level=round(weighed.walk.level, _DIGITS),
+        level=round(weighed.walk.level, DIGITS),
         rule=rule,
         unsettled=weighed.walk.stuck,
         open=settled.open,
@@ -65,6 +64,7 @@ def decide(evidence: Evidence) -> Verdict:
         comparisons=_comparisons(weighed, best, evidence),
         cases_needed=settled.cases,
         gaps=dict(evidence.gaps),
+        needs={need: _rounded(share) for need, share in evidence.needs.items()},
         advice=wording.advice(evidence.gaps, weighed.order),
         burdens=burdens_of(rungs, evidence.spec.bars),
         forgetting=_round(evidence.forgetting),
@@ -88,7 +88,7 @@ def decide(evidence: Evidence) -> Verdict:
     warnings = [
         *champion_warnings(evidence, weighed.cases()),
         *judge_warnings(evidence),
-        *warnings_of(verdict, weighed.rows[weighed.order[0]]),
+        *warnings_of(verdict, weighed.rows[weighed.order[0]], evidence.pages),
     ]
     verdict = verdict.model_copy(update={"warnings": warnings})
     return verdict.model_copy(update={"digest": decision_digest(verdict)})
@@ -115,11 +115,11 @@ def _judge(rung: str, weighed: Weighed, evidence: Evidence) -> RungVerdict:
         n=summary.n,
         clusters=summary.clusters,
         statistic=summary.statistic,
-        score=round(asked.score.estimate, _DIGITS),
+        score=round(asked.score.estimate, DIGITS),
         interval=_ends(interval),
         lower_bound=_round(asked.score.lower(level)),
-        exact_rate=round(summary.exact_rate, _DIGITS),
-        valid_rate=round(summary.valid_rate, _DIGITS),
+        exact_rate=round(summary.exact_rate, DIGITS),
+        valid_rate=round(summary.valid_rate, DIGITS),
         abstention_accuracy=_round(summary.abstention_accuracy),
         cost_per_1000=evidence.costs[rung].per_1000,
         latency_p95_ms=summary.latency_p95_ms,
@@ -128,8 +128,8 @@ def _judge(rung: str, weighed: Weighed, evidence: Evidence) -> RungVerdict:
         reasons=wording.reasons(criteria, level, evidence.spec.bars, summary.latency_p95_ms),
         cases_needed=_cases_needed(asked, level, evidence) if undecided else None,
         criteria=criteria,
-        design_effect=round(max(1.0, asked.score.design_effect), _DIGITS),
-        sd=round(asked.score.sd, _DIGITS),
+        design_effect=round(max(1.0, asked.score.design_effect), DIGITS),
+        sd=round(asked.score.sd, DIGITS),
     )
 
 
@@ -183,12 +183,12 @@ def _pair_verdict(a: str, b: str, pair: Pair, confidence: float) -> PairVerdict:
     return PairVerdict(
         a=a,
         b=b,
-        difference=round(compared.difference, _DIGITS),
+        difference=round(compared.difference, DIGITS),
         interval=_ends(compared.interval),
-        p=round(compared.p, _DIGITS),
+        p=round(compared.p, DIGITS),
         test=compared.test,
-        discordance=round(pair.discordance, _DIGITS),
-        sd=round(pair.sd, _DIGITS),
+        discordance=round(pair.discordance, DIGITS),
+        sd=round(pair.sd, DIGITS),
     )
 
 
@@ -226,8 +226,13 @@ def _case_set(weighed: Weighed, evidence: Evidence) -> CaseSet:
 def _ends(interval: Interval) -> tuple[float, float] | None:
     if interval.low is None or interval.high is None:
         return None
-    return round(interval.low, _DIGITS), round(interval.high, _DIGITS)
+    return round(interval.low, DIGITS), round(interval.high, DIGITS)
+
+
+def _rounded(share: Interval) -> Interval:
+    ends = {"low": _round(share.low), "high": _round(share.high)}
+    return share.model_copy(update={"estimate": round(share.estimate, DIGITS), **ends})
 
 
 def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, _DIGITS)
+    return None if value is None else round(value, DIGITS)

@@ -127,7 +127,7 @@ def ladder_of(
 
 
 def replaces(against: Pair, as_good_is_enough: bool, margin: float, level: float) -> bool:
-    """Whether a rung is shown to be better than the champion, or, where that is enough, no worse by the margin.
+    """Whether a rung is shown to better the champion, or, where that is enough, to be no worse by the margin.
 
     Args:
         against: the rung minus the champion.

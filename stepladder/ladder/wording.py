@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from stepladder.ladder.burden import WHAT_TO_CHANGE, told
+from stepladder.ladder.criteria import ADAPTER_RUNGS
 from stepladder.ladder.form import Criterion, Factor, RungVerdict, Verdict
 from stepladder.tasks import Bars
 
-_WHAT_HELPS = {
+WHAT_HELPS: Mapping[str, str] = {
     "knowledge": "what is missing is knowledge, which retrieval (rag) supplies",
     "retrieval": "the right document is not found: better chunks, or a larger knowledge.top_k",
     "grounding": "the right document is there and the model is led astray beside it: fewer chunks, or an"
     " adapter trained with distractors",
     "format": "the content is right in the wrong form: an output schema, or examples in the prompt",
-    "behaviour": "no document or form mends it and an adapter does: fine-tuning",
+    "behaviour": "neither documents nor another form mends it and an adapter does: fine-tuning",
     "capability": "nothing that was tried mends it: more training data, a larger base model, or another"
     " approach",
     "reference": "several rungs agree with each other and not with the reference: look at the references",
+}
+_BEFORE_AN_ADAPTER = {
+    "behaviour": "neither documents nor another form mends it and an adapter may, which was not tried:"
+    " fine-tuning"
 }
 
 
@@ -89,22 +94,29 @@ def _guardrail(one: Criterion, level: float, bars: Bars, p95_ms: float) -> str:
 
 
 def advice(gaps: Mapping[str, float], rungs: Collection[str]) -> list[str]:
-    """What would help, the largest share of failing cases first; what a rung that ran supplies comes last."""
+    """What would help, the largest share of failing cases first; what a rung that ran supplies comes last.
+
+    Args:
+        gaps: shares of the failing cases by cause.
+        rungs: those that ran: without an adapter's, nobody knows what one mends.
+    """
+    adapted = any(rung in ADAPTER_RUNGS for rung in rungs)
+    helps = WHAT_HELPS if adapted else {**WHAT_HELPS, **_BEFORE_AN_ADAPTER}
     shares = sorted(
         gaps.items(), key=lambda item: (item[0] == "knowledge" and "rag" in rungs, -item[1], item[0])
     )
     return [
-        f"in {share:.0%} of the failing cases {_WHAT_HELPS.get(cause, cause)}"
+        f"in {share:.0%} of the failing cases {helps.get(cause, cause)}"
         for cause, share in shares
         if share > 0
     ]
 
 
 def figure(value: float, factor: Factor) -> str:
-    """A number of the rule as people write it; the engine's price is told as a multiple."""
+    """A number of the rule as people write it; prices are told as multiples."""
     if factor == "monthly requests":
         return f"{value:,.0f}"
-    return f"{value:.2g} times" if factor == "engine price" else f"{value:.2g}"
+    return f"{value:.2g} times" if factor.endswith("price") else f"{value:.2g}"
 
 
 def money(dollars: float) -> str:
@@ -118,23 +130,35 @@ def money(dollars: float) -> str:
 
 def _promote(verdict: Verdict, rung: str) -> str:
     judged = verdict.rungs[rung]
+    unseen = f"; {' and '.join(verdict.skipped)} not run" if verdict.skipped else ""
     renewed = "; what serves now answers from older documents" if verdict.champion_outdated else ""
     return (
         f"Promote {rung}: it scores {_scored(judged, verdict)}, which holds the bar of {verdict.bar:.2f},"
-        f" {_why_this_one(verdict, rung)}; it costs {money(judged.cost_per_1000)} per 1,000 requests{renewed}."
+        f" {_why_this_one(verdict, rung)}; it costs {money(judged.cost_per_1000)} per 1,000 requests"
+        f"{renewed}{unseen}."
     )
 
 
 def _inconclusive(verdict: Verdict) -> str:
     judged = verdict.rungs[verdict.unsettled or next(iter(verdict.rungs))]
     cases = verdict.cases_needed
-    needs = f"about {cases:,} cases like these would settle it" if cases else "more cases are needed"
+    needs = f"about {cases:,} cases like these would settle it" if cases else _missing(judged)
     enough = [name for name, one in verdict.rungs.items() if one.eligible]
     meanwhile = f"; {enough[0]} is shown to be good enough meanwhile" if enough else ""
     return (
         f"Inconclusive: {judged.n:,} cases do not settle {verdict.open[0]}; {verdict.unsettled} scores"
         f" {_scored(judged, verdict)} against a bar of {verdict.bar:.2f}; {needs}{meanwhile}."
     )
+
+
+def _missing(judged: RungVerdict) -> str:
+    """What has to come where no number of cases like these would settle it."""
+    unmeasured = {one.name for one in judged.criteria if one.state == "open" and one.estimate is None}
+    if "forgetting" in unmeasured:
+        return "what its adapter forgets has to be measured"
+    if unmeasured:
+        return f"unanswerable cases are needed, to show its {' and '.join(sorted(unmeasured))}"
+    return "cases of more than one cluster are needed" if judged.clusters == 1 else "more cases are needed"
 
 
 def what_helps(verdict: Verdict) -> list[str]:

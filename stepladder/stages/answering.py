@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stepladder.cache import Cache
@@ -19,10 +19,11 @@ from stepladder.files import digest_value
 from stepladder.hardware import machine
 from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.retrieve import Retriever, open_retriever
+from stepladder.knowledge.upkeep import UPKEEP, Upkeep
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
 from stepladder.settings import Engine, Knowledge
-from stepladder.stages.workspace import Workspace
+from stepladder.stages.workspace import Workspace, load
 from stepladder.tasks import Case, Task
 
 _STARTING = "engine: starting vLLM for {model} (about a minute on a CPU)"
@@ -30,9 +31,13 @@ _STARTING = "engine: starting vLLM for {model} (about a minute on a CPU)"
 
 @dataclass(frozen=True)
 class Contexts:
-    """Retrieved and gold chunks for questions; empty lists for a task without knowledge."""
+    """Retrieved and gold chunks for questions; empty lists for a task without knowledge.
+
+    ``query_ms``: what one query takes by itself, as it was measured when the index was built.
+    """
 
     retriever: Retriever | None
+    query_ms: float = 0.0
 
     def retrieved(self, questions: Sequence[str]) -> list[list[Chunk]]:
         """Per question the top k chunks, best first."""
@@ -58,8 +63,9 @@ def contexts_of(workspace: Workspace, task: Task) -> Iterator[Contexts]:
         yield Contexts(None)
         return
     settings = workspace.settings
-    with open_contexts(workspace.index(task.name), settings.knowledge, settings.models.embedder) as contexts:
-        yield contexts
+    folder = workspace.index(task.name)
+    with open_contexts(folder, settings.knowledge, settings.models.embedder) as contexts:
+        yield replace(contexts, query_ms=load(Upkeep, folder / UPKEEP).query_ms)
 
 
 @contextmanager
@@ -79,9 +85,14 @@ class Assistant:
 
     def answer(self, plan: Plan, cases: Sequence[Case], label: str = "cases") -> RungOutcomes:
         """Evaluate one rung over cases, with progress."""
-        questions = [case.input for case in cases]
-        found = self.contexts.retrieved(questions) if plan.retrieval else [[] for _ in cases]
-        return self.answer_from(found, plan, cases, f"{plan.rung} {plan.variant} ({label})")
+        label = f"{plan.rung} {plan.variant} ({label})"
+        if not plan.retrieval:
+            return self.answer_from([[] for _ in cases], plan, cases, label)
+        found = self.contexts.retrieved([case.input for case in cases])
+        answered = self.answer_from(found, plan, cases, label)
+        timed = {"retrieval_ms": self.contexts.query_ms}
+        outcomes = [one.model_copy(update=timed) for one in answered.outcomes]
+        return answered.model_copy(update={"outcomes": outcomes})
 
     def answer_from(
         self,

@@ -8,8 +8,7 @@ from stepladder.evaluation.cost import BreakEven, RungCost, break_evens, rung_co
 from stepladder.evaluation.prices import token_price
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.usage import usage_of
-from stepladder.knowledge.upkeep import Upkeep
-from stepladder.stages.index import UPKEEP
+from stepladder.knowledge.upkeep import UPKEEP, Upkeep
 from stepladder.stages.rungs import adapter_record
 from stepladder.stages.workspace import Workspace, load
 from stepladder.tasks import Strict

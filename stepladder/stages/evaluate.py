@@ -57,9 +57,9 @@ def _probe(workspace: Workspace, assistant: Assistant, out: Path) -> None:
     task = assistant.task
     rows = load_prepared(workspace.prepared(task.name))
     cheap = outcomes_in(out)
-    plan = load(Choice, out / f"{cheap_rungs(task)[-1]}.plan.json").plan
+    plans = {str(rung): load(Choice, out / f"{rung}.plan.json").plan for rung in cheap_rungs(task)}
     shots = rows.few_shot[: workspace.settings.evaluation.few_shot]
-    probes = ask_probes(assistant, plan, cheap, rows.cases, rows.train, shots)
+    probes = ask_probes(assistant, plans, cheap, rows.cases, rows.train, shots)
     for outcomes in probes.values():
         save_outcomes(out, outcomes)
     if "rag" in cheap:

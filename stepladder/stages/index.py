@@ -1,5 +1,7 @@
 """Build the index version of a task's knowledge, and measure retrieval on the cases."""
 
+from pathlib import Path
+
 from stepladder.console import progress, say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.retrieval import retrieval_metrics
@@ -9,12 +11,11 @@ from stepladder.knowledge.build import build_index, chunk_pages, publish_index
 from stepladder.knowledge.embed import Embedder, load_embedder
 from stepladder.knowledge.manifest import Manifest
 from stepladder.knowledge.retrieve import open_retriever
-from stepladder.knowledge.upkeep import Upkeep, upkeep_of
+from stepladder.knowledge.upkeep import UPKEEP, Upkeep, mean_query_ms, upkeep_of
 from stepladder.stages.rungs import retrieval_headline
 from stepladder.stages.workspace import Workspace, save
 from stepladder.tasks import Task
 
-UPKEEP = "upkeep.json"
 _DEPTHS = {1, 3, 10}  # and as many as a rung is given
 _SAMPLE_PAGES = 50  # whose chunks measure the embedding rate where none was measured
 
@@ -42,7 +43,7 @@ def _build(workspace: Workspace, task: Task) -> Manifest:
         progress(f"embed {task.name}", "chunks") as on_progress,
     ):
         manifest = build_index(task.pages, settings.knowledge, embedder, draft, cache, task.name, on_progress)
-        save(draft / UPKEEP, _upkeep(workspace, task, embedder, manifest))
+        save(draft / UPKEEP, _upkeep(workspace, task, embedder, manifest, draft))
         # Later stages depend on this file: an index rebuilt from the same chunks makes nothing stale.
         write_json(draft / workspace.index_version(task.name).name, {"version": manifest.version})
     timings = manifest.timings
@@ -53,11 +54,15 @@ def _build(workspace: Workspace, task: Task) -> Manifest:
     return manifest
 
 
-def _upkeep(workspace: Workspace, task: Task, embedder: Embedder, manifest: Manifest) -> Upkeep:
-    """What a rebuild without any cache would take."""
+def _upkeep(workspace: Workspace, task: Task, embedder: Embedder, manifest: Manifest, folder: Path) -> Upkeep:
+    """What a rebuild without any cache would take, and what a query of the index in ``folder`` does."""
     some = dict(list(task.pages.items())[:_SAMPLE_PAGES])
     texts = [chunk.text for chunk in chunk_pages(some, workspace.settings.knowledge.chunk_tokens, embedder)]
-    return upkeep_of(manifest, embedder, texts, workspace.rates, machine())
+    rebuilt = upkeep_of(manifest, embedder, texts, workspace.rates, machine())
+    cases = load_prepared(workspace.prepared(task.name)).cases
+    with open_retriever(folder, workspace.settings.knowledge, embedder) as retriever:
+        query_ms = mean_query_ms(retriever.retrieve, [case.input for case in cases])
+    return rebuilt.model_copy(update={"query_ms": query_ms})
 
 
 def _measure(workspace: Workspace, task: Task) -> None:

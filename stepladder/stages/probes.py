@@ -11,7 +11,7 @@ from stepladder.evaluation.evidence import Places, place_of
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.knowledge.chunk import Chunk
 from stepladder.ladder.attribution import Tried, facts_of
-from stepladder.ladder.causes import Probe, next_probe, passes
+from stepladder.ladder.causes import FORM_PROBES, Probe, next_probe, passes
 from stepladder.ladder.suspects import reads_in
 from stepladder.prompting.compose import Plan
 from stepladder.stages.answering import Assistant
@@ -22,7 +22,7 @@ _MOST_LABELS = 32  # distinct answers in the examples up to which a task's answe
 
 def ask_probes(
     assistant: Assistant,
-    plan: Plan,
+    plans: Mapping[str, Plan],
     cheap: Mapping[str, RungOutcomes],
     cases: Sequence[Case],
     examples: Sequence[Example],
@@ -32,25 +32,26 @@ def ask_probes(
 
     Args:
         assistant: the task, its documents and the model.
-        plan: of the rung that is probed: ``rag`` where there are documents, else ``prompt``.
+        plans: of the rungs without an adapter: a probe changes one thing of the one that fails.
         cheap: outcomes of the rungs without an adapter.
         cases: what was asked.
         examples: training rows, for the set of answers that there are.
         shots: the examples that the few-shot probe shows.
     """
-    changed = _changed_plans(assistant.task, plan, examples, shots)
+    changed = {rung: _changed_plans(assistant.task, plan, examples, shots) for rung, plan in plans.items()}
     asked: dict[Probe, RungOutcomes] = {}
     while True:
         tried = Tried(spec=assistant.task.spec, cases=cases, cheap=cheap, probes=asked)
-        wanted: dict[Probe, list[Case]] = {}
-        for facts in facts_of(tried, frozenset(changed)):
-            probe = next_probe(facts)
+        wanted: dict[tuple[Probe, str], list[Case]] = {}
+        for facts in facts_of(tried):
+            probe = next_probe(replace(facts, possible=frozenset(changed[facts.probed])))
             if probe:
-                wanted.setdefault(probe, []).append(facts.case)
+                rung = facts.probed if probe in FORM_PROBES else "rag"
+                wanted.setdefault((probe, rung), []).append(facts.case)
         if not wanted:
             return asked
-        for probe, open_cases in wanted.items():
-            task, how = changed.get(probe, (assistant.task, plan))
+        for (probe, rung), open_cases in wanted.items():
+            task, how = changed[rung].get(probe, (assistant.task, plans[rung]))
             outcomes = _ask(replace(assistant, task=task), how, probe, open_cases)
             asked[probe] = _joined(asked.get(probe), outcomes)
 

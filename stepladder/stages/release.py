@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
-from stepladder.evaluation.looks import forget_look, noted_looks
+from stepladder.evaluation.looks import case_digests, forget_look, noted_looks, sketch
 from stepladder.evaluation.summary import summarise
 from stepladder.files import digest_file, read_json, write_json
 from stepladder.ladder.form import Verdict
@@ -16,10 +16,11 @@ from stepladder.ladder.markdown import summary
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
 from stepladder.releases import OUTCOMES, VERDICT, Release, freeze, register, short, use_mlflow
+from stepladder.signing import signature_path
 from stepladder.stages.prune import prune
 from stepladder.stages.rungs import adapter_record, all_outcomes, dev_scores, index_version, plan_of
 from stepladder.stages.workspace import Workspace, load, outcomes_file
-from stepladder.tracking import RungLog, TrainingLog, log_climb, log_look
+from stepladder.tracking import CASES, RungLog, TrainingLog, log_climb, log_look
 
 
 def run(workspace: Workspace, name: str) -> str | None:
@@ -66,7 +67,7 @@ def _store_identity(workspace: Workspace) -> list[object]:
 
 def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
     settings = workspace.settings
-    record = adapter_record(workspace, name)
+    record, outcomes = adapter_record(workspace, name), all_outcomes(workspace, name)
     parameters = {
         "seed": settings.seed,
         "base": settings.models.base,
@@ -82,13 +83,14 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
         **_section("prepare", settings.prepare),
         **_section("tuning", settings.tuning.of(name)),
         **{f"digest.{key}": value for key, value in verdict.digests.items()},
+        CASES: sketch(case_digests(outcomes)),
     }
     rungs = [
         RungLog(
-            summary=summarise(outcomes, settings.evaluation, settings.seed),
+            summary=summarise(one, settings.evaluation, settings.seed),
             dev_scores=dev_scores(workspace, name, rung),
         )
-        for rung, outcomes in all_outcomes(workspace, name).items()
+        for rung, one in outcomes.items()
     ]
     return log_climb(
         verdict,
@@ -98,6 +100,7 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
         training=TrainingLog(result=record.result, forgetting=record.forgetting) if record else None,
         artifacts=[
             workspace.verdict(name),
+            *_signature(workspace, name),
             workspace.report(name),
             workspace.diagnosis(name),
             *sorted(workspace.base(name).glob("*.outcomes.json")),
@@ -125,12 +128,19 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
             VERDICT: workspace.verdict(name),
             "report.html": workspace.report(name),
             OUTCOMES: _outcomes(workspace, name, plan),
+            **{beside.name: beside for beside in _signature(workspace, name)},
         },
         # Where a server holds the index, this is the manifest, which names the version's collection.
         index=workspace.index(name) if plan.retrieval else None,
         adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
     )
     return register(folder, release, summary(verdict), run_id)
+
+
+def _signature(workspace: Workspace, name: str) -> list[Path]:
+    """The verdict's signature, where it is signed."""
+    beside = signature_path(workspace.verdict(name))
+    return [beside] if beside.is_file() and beside.stat().st_size else []
 
 
 def _outcomes(workspace: Workspace, name: str, plan: Plan) -> Path:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from stepladder.console import say
-from stepladder.evaluation.looks import (
-    Look,
-    case_set_digest,
-    count_looks,
-    note_look,
-    noted_looks,
-    responses_digest,
-)
-from stepladder.evaluation.records import RungOutcomes
+from stepladder.data.prepare import load_prepared
+from stepladder.evaluation.looks import Look, count_looks, look_of, note_look, noted_looks
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict
@@ -38,8 +30,9 @@ def run(workspace: Workspace, name: str) -> None:
     """Write ``verdict.json``, and its signature where a key is configured."""
     outcomes = all_outcomes(workspace, name)
     champion = champion_of(workspace, name, next(iter(outcomes.values())))
-    note_look(workspace.looks, look_of(name, outcomes))
-    verdict = weigh(workspace, name, look(workspace, outcomes), champion)
+    present = look_of(name, outcomes)
+    note_look(workspace.looks, present)
+    verdict = weigh(workspace, name, counted(workspace, present), champion)
     save(workspace.verdict(name), verdict)
     signed = " It is signed." if sign(workspace.verdict(name)) else ""
     say(f"verdict {name}: {verdict.sentence}{signed}")
@@ -68,30 +61,19 @@ def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Cham
     return replace(evidence, champion=said, champion_cost=champion_cost(workspace, name, said))
 
 
-def look(workspace: Workspace, outcomes: Mapping[str, RungOutcomes]) -> int:
-    """Looks at the cases of these outcomes, in MLflow and not logged there yet, this one included."""
-    mlflow = workspace.settings.mlflow
-    return count_looks(
-        mlflow.tracking_uri,
-        mlflow.experiment,
-        case_set_digest(outcomes),
-        responses_digest(outcomes),
-        workspace.root,
-        noted_looks(workspace.looks),
-    )
-
-
-def look_of(name: str, outcomes: Mapping[str, RungOutcomes]) -> Look:
-    """What a verdict on these outcomes looks at."""
-    return Look(task=name, case_set=case_set_digest(outcomes), responses=responses_digest(outcomes))
+def counted(workspace: Workspace, present: Look) -> int:
+    """Looks at these cases, in MLflow and not logged there yet, the present one included."""
+    mlflow, noted = workspace.settings.mlflow, noted_looks(workspace.looks)
+    return count_looks(mlflow.tracking_uri, mlflow.experiment, present, workspace.root, noted)
 
 
 def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:
     settings = workspace.settings
     outcomes = all_outcomes(workspace, name)
     costs = weigh_costs(workspace, name, outcomes)
+    cases = load_prepared(workspace.prepared(name)).cases
     record = adapter_record(workspace, name)
-    gaps = failures_with_adapter(workspace, name).gaps
+    failures = failures_with_adapter(workspace, name)
     return Evidence(
         task=name,
         spec=workspace.task(name).spec,
@@ -104,11 +86,13 @@ def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:
         training=costs.training,
         evaluation=settings.evaluation,
         seed=settings.seed,
-        gaps={str(cause): share for cause, share in gaps.items()},
+        gaps={str(cause): share for cause, share in failures.gaps.items()},
+        needs={str(need): share for need, share in failures.needs.items()},
         forgetting=record.forgetting.relative_rise if record else None,
         retrieval=retrieval_headline(workspace, name),
         skipped=skipped_rungs(workspace, name),
         sizes=_sizes(workspace, name),
+        pages={case.id: {wanted.partition("#")[0] for wanted in case.evidence} for case in cases},
         digests=_digests(workspace, name),
         looks=looks,
     )

@@ -9,14 +9,14 @@ from typing import Any
 from stepladder.data.prepare import load_prepared
 from stepladder.errors import StepladderError
 from stepladder.evaluation.evaluate import score_responses
-from stepladder.evaluation.looks import store_is_missing
+from stepladder.evaluation.looks import look_of, store_is_missing
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.score import Score
 from stepladder.ladder.form import Verdict
 from stepladder.signing import check_signature
 from stepladder.stages.champion import Champion, champion_at
 from stepladder.stages.rungs import all_outcomes
-from stepladder.stages.verdict import look, weigh
+from stepladder.stages.verdict import counted, weigh
 from stepladder.stages.workspace import Workspace, load
 from stepladder.tasks import Case, Strict, Task
 
@@ -104,10 +104,10 @@ def refuse_uncounted_looks(workspace: Workspace, verdict: Verdict, outcomes: dic
     mlflow = workspace.settings.mlflow
     if store_is_missing(mlflow.tracking_uri, workspace.root):
         return
-    counted = look(workspace, outcomes)
-    if (verdict.case_set.looks or 0) < counted:
+    looks = counted(workspace, look_of(verdict.task, outcomes))
+    if (verdict.case_set.looks or 0) < looks:
         raise StepladderError(
-            f"{counted} looks at these cases are counted, and the verdict tells {verdict.case_set.looks}",
+            f"{looks} looks at these cases are counted, and the verdict tells {verdict.case_set.looks}",
             where=verdict.task,
             remedy="it was edited, or the cases were looked at since:"
             f" `dvc repro --force --single-item verdict@{verdict.task}` counts again",

@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from stepladder.ladder.markdown import EXIT_CODES
+from stepladder.signing import SIGNING_KEY, VERIFY_KEY
 from tests.end_to_end.project import make_project, read_rows, run, stepladder, write_rows
 from tests.stub_server import StubServer, stub_server
+from tests.test_signing import write_keys
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +91,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, stub: StubServer, tiny_lla
             },
         ],
     )
-    stepladder(folder, "climb")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(SIGNING_KEY, str(folder.with_name("key.pem")))
+        write_keys(folder.parent, "key")
+        stepladder(folder, "climb")
     return folder
 
 
@@ -137,6 +142,19 @@ def test_ask_sends_the_very_messages_that_evaluation_sent(project: Path, stub: S
 def test_the_verdict_can_be_computed_again_from_what_was_said(project: Path) -> None:
     done = stepladder(project, "verify", "runbooks", "--json")
     assert json.loads(done.stdout)["digest"] == verdict(project)["digest"]
+
+
+def test_the_signature_goes_where_the_verdict_goes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [project / "build/runbooks" / name for name in ("verdict.json", "verdict.json.sig")]
+    signature = made[1].read_bytes()
+    for path in made:
+        path.unlink()
+    run(project, "-m", "dvc", "checkout", "-q", *(str(path.relative_to(project)) for path in made))
+    monkeypatch.setenv(VERIFY_KEY, str(project.with_name("key.pub")))
+    assert json.loads(stepladder(project, "verify", "runbooks", "--json").stdout)["signed"]
+    (frozen,) = project.glob(".stepladder/releases/*/verdict.json.sig")
+    assert frozen.read_bytes() == signature
+    assert json.loads(stepladder(project, "verify", str(frozen.with_suffix("")), "--json").stdout)["signed"]
 
 
 def test_an_edited_verdict_is_refused_with_what_differs(project: Path, tmp_path: Path) -> None:
@@ -256,10 +274,13 @@ def test_the_runs_are_in_mlflow(project: Path) -> None:
         "metrics = {run.info.run_name: set(run.data.metrics) for run in runs};"
         "print({'retrieval.recall_at_3.low', 'gap.knowledge'} <= metrics['climb runbooks']);"
         "print({'slice.all.low', 'dev.zero-shot', 'cost_per_1000'} <= metrics['runbooks rag']);"
+        "client = mlflow.MlflowClient();"
+        "files = [one.path for run in runs for one in client.list_artifacts(run.info.run_id)];"
+        "print('verdict.json.sig' in files);"
         "print(v.tags['rung'])"
     )
     said = run(project, "-c", code).stdout
-    assert said.count("True") == 2
+    assert said.count("True") == 3
     assert "['climb runbooks', 'runbooks prompt', 'runbooks rag']" in said
     assert said.split()[-1] == "rag"
 

@@ -77,6 +77,21 @@ def test_a_hosted_model_is_paid_by_its_tokens() -> None:
         rung_cost(0.5, PRICES, 10_000, price=price)
 
 
+def test_a_query_of_the_index_is_paid_with_every_request_whoever_serves_the_model() -> None:
+    usage = USAGE.model_copy(update={"retrieval_s": 0.02})
+    price = TokenPrice(per_input_token=1e-6, per_output_token=5e-6, source="stated in params.yaml")
+    for how in ({}, {"price": price}):
+        without = rung_cost(0.5, PRICES, 10_000, usage=USAGE, **how)
+        cost = rung_cost(0.5, PRICES, 10_000, usage=usage, **how)
+        assert without.parts.retrieval == 0
+        assert cost.parts.retrieval == pytest.approx(0.002)  # 20 seconds at $0.0001 a second
+        assert cost.per_1000 == pytest.approx(without.per_1000 + 0.002)
+        assert cost.per_request == pytest.approx(without.per_request + 2e-6)
+        assert [line for line in cost.assumptions if line not in without.assumptions] == [
+            "a query of the index takes 20 ms, asked alone, at $0.36 an hour; it is part of the latency"
+        ]
+
+
 def test_break_even_is_where_the_monthly_costs_cross() -> None:
     slow = rung_cost(0.9, PRICES, 10_000)
     trained = rung_cost(0.3, PRICES, 10_000, training_seconds=3600)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
@@ -67,6 +69,35 @@ def test_kappa_agrees_with_the_textbook() -> None:
     error = math.sqrt((a + b - c) / (50 * (1 - chance) ** 2))
     assert (found.low, found.high) == pytest.approx((kappa - 1.959964 * error, kappa + 1.959964 * error))
     assert agreement([True, False], [True, True]).low is None
+
+
+def test_labels_of_one_cluster_are_no_more_evidence_than_one_of_them() -> None:
+    people = [True] * 60 + [False] * 60
+    judge = [True] * 50 + [False] * 10 + [True] * 12 + [False] * 48
+    names = [str(i) for i in range(120)]
+    alone = agreement(people, judge)
+    assert agreement(people, judge, names) == alone
+    fourfold = agreement(people * 4, judge * 4, names * 4)
+    naive = agreement(people * 4, judge * 4)
+    assert fourfold.estimate == pytest.approx(alone.estimate)
+    assert fourfold.high - fourfold.low == pytest.approx(alone.high - alone.low, rel=0.03)
+    assert fourfold.high - fourfold.low > 1.9 * (naive.high - naive.low)
+    assert agreement(people, judge, ["one"] * 120).low is None
+
+
+def test_the_jackknife_of_kappa_agrees_with_scikits_kappa_without_each_cluster() -> None:
+    from sklearn.metrics import cohen_kappa_score
+
+    generator = np.random.default_rng(1)
+    people = np.repeat(generator.random(30) < 0.5, 4)
+    judge = people ^ np.repeat(generator.random(30) < 0.15, 4)
+    judge[0] = not judge[0]
+    clusters = np.repeat(np.arange(30), 4)
+    left_out = [cohen_kappa_score(people[clusters != c], judge[clusters != c]) for c in range(30)]
+    error = np.sqrt(29 / 30 * np.sum((left_out - np.mean(left_out)) ** 2))
+    found = agreement(list(people), list(judge), [str(c) for c in clusters])
+    assert found.estimate - found.low == pytest.approx(stats.t.ppf(0.975, 29) * error)
+    assert found.method == "Cohen's kappa, cluster jackknife"
 
 
 @pytest.mark.slow

@@ -10,15 +10,23 @@ import pytest
 from stepladder.errors import StepladderError
 from stepladder.evaluation.looks import (
     Look,
+    case_digests,
     case_set_digest,
     count_looks,
     forget_look,
+    look_of,
     note_look,
     noted_looks,
     responses_digest,
+    share_seen,
+    sketch,
 )
 from stepladder.evaluation.records import RungOutcomes
 from tests.evaluation.test_summary import outcome, rung
+
+
+def at(cases: str, responses: str) -> Look:
+    return Look(task="t", case_set=cases, responses=responses)
 
 
 def rungs(*scores: float) -> dict[str, RungOutcomes]:
@@ -46,20 +54,67 @@ def test_other_cases_are_another_set() -> None:
     assert case_set_digest(rungs(1.0, 0.0)) != case_set_digest(rungs(1.0))
 
 
+def asked(*numbers: int, **changed: object) -> dict[str, RungOutcomes]:
+    """Cases that each ask for themselves."""
+    rows = [outcome(i, 1.0).model_copy(update={"input": f"question {i}", **changed}) for i in numbers]
+    return {"rag": rung(rows)}
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        asked(*range(11)),  # one more
+        asked(*range(10), slice="renamed", cluster="another", id="c"),
+        asked(*range(4)),  # fewer are asked
+        asked(*range(20)),  # half of them are new
+    ],
+)
+def test_a_test_that_was_changed_a_little_is_the_same_test(
+    now: dict[str, RungOutcomes], tmp_path: Path
+) -> None:
+    note_look(tmp_path / "looks", look_of("t", asked(*range(10))))
+    present = look_of("renamed", now).model_copy(update={"responses": "others"})
+    noted = noted_looks(tmp_path / "looks")
+    assert noted[0].case_set != present.case_set
+    assert count_looks("sqlite:///mlflow.db", "stepladder", present, tmp_path, noted) == 2
+
+
+@pytest.mark.parametrize("now", [asked(*range(21)), asked(*range(10), reference="another answer")])
+def test_a_test_of_other_cases_for_the_most_part_is_another(
+    now: dict[str, RungOutcomes], tmp_path: Path
+) -> None:
+    noted = [look_of("t", asked(*range(10)))]
+    present = look_of("t", now)
+    assert count_looks("sqlite:///mlflow.db", "stepladder", present, tmp_path, noted) == 1
+
+
+def test_of_a_large_set_a_sketch_tells_about_what_share_was_seen() -> None:
+    def cases(*numbers: int) -> list[str]:
+        return case_digests(asked(*numbers))
+
+    earlier = cases(*range(3000))
+    assert len(sketch(earlier)) == 4000
+    for share in (0.0, 0.3, 0.7, 1.0):
+        present = cases(*range(int(3000 * (1 - share)), int(3000 * (2 - share))))
+        assert share_seen(present, sketch(earlier)) == pytest.approx(share, abs=0.07)
+    assert share_seen(cases(1, 2), sketch(cases(1))) == 0.5, "of a small set all are known"
+    assert share_seen(cases(1, 2), "") == 0
+
+
 def test_a_store_that_is_not_there_holds_no_looks_and_is_not_made(tmp_path: Path) -> None:
-    assert count_looks("sqlite:///mlflow.db", "stepladder", "cases", "now", tmp_path) == 1
+    assert count_looks("sqlite:///mlflow.db", "stepladder", at("cases", "now"), tmp_path) == 1
     assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_looks_that_no_climb_logged_are_noted_once_and_counted(tmp_path: Path) -> None:
     folder = tmp_path / "looks"
-    first, second = (Look(task="t", case_set="cases", responses=name) for name in ("first", "second"))
-    for look in (first, second, first, Look(task="t", case_set="others", responses="third")):
+    first, second = at("cases", "first"), at("cases", "second")
+    for look in (first, second, first, at("others", "third")):
         note_look(folder, look)
 
     def counted(responses: str) -> int:
         store = "sqlite:///mlflow.db"
-        return count_looks(store, "stepladder", "cases", responses, tmp_path, noted_looks(folder))
+        return count_looks(store, "stepladder", at("cases", responses), tmp_path, noted_looks(folder))
 
     assert (counted("now"), counted("first")) == (3, 2)
     forget_look(folder, first)
@@ -82,7 +137,7 @@ def test_a_server_that_is_down_is_told_soon_and_without_its_password(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "unset below")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
     with pytest.raises(StepladderError) as refused:
-        count_looks("https://ann:secret@127.0.0.1:1/mlflow", "stepladder", "cases", "now", tmp_path)
+        count_looks("https://ann:secret@127.0.0.1:1/mlflow", "stepladder", at("cases", "now"), tmp_path)
     assert retries == ["2"]
     assert "secret" not in str(refused.value)
     assert "//127.0.0.1:1/mlflow" in str(refused.value)
@@ -99,7 +154,10 @@ def test_looks_are_counted_once_for_the_same_responses(tmp_path: Path) -> None:
         run = client.create_run(experiment)
         client.log_param(run.info.run_id, "digest.case_set", cases)
         client.log_param(run.info.run_id, "digest.responses", responses)
-    assert count_looks(uri, "stepladder", "cases", "now", tmp_path) == 3
-    assert count_looks(uri, "stepladder", "cases", "a", tmp_path) == 2
-    assert count_looks(uri, "stepladder", "unseen", "now", tmp_path) == 1
-    assert count_looks(uri, "another", "cases", "now", tmp_path) == 1
+    for where, cases, now, looks in (
+        ("stepladder", "cases", "now", 3),
+        ("stepladder", "cases", "a", 2),
+        ("stepladder", "unseen", "now", 1),
+        ("another", "cases", "now", 1),
+    ):
+        assert count_looks(uri, where, at(cases, now), tmp_path) == looks

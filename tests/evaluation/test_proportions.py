@@ -119,4 +119,6 @@ def test_clustered_intervals_cover_and_naive_ones_do_not(cases: int, truth: floa
         alone = proportion(scores, names(cases)).interval(0.95)
         naive += alone.low <= truth <= alone.high
     assert covered / 1000 >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 1000)
+    if cases > 50 or truth == 0.5:  # near 0 and 1 ten clusters leave exact bounds no choice but to be wide
+        assert covered / 1000 <= 0.985
     assert naive < covered

@@ -179,6 +179,11 @@ def test_bad_input_is_refused_in_plain_words(
 
 @pytest.mark.parametrize(("difference", "discordance", "cases"), [(0.05, 0.2, 489), (0.1, 0.2, 118)])
 def test_cases_needed_at_a_known_discordance(difference: float, discordance: float, cases: int) -> None:
+    """By hand, for a power of 80% at 5%: (1.64485 + 0.84162)^2 (discordance - difference^2) / difference^2.
+
+    Lachin, 1992, "Power and sample size evaluation for the McNemar test", with the variance of the
+    alternative in both places.
+    """
     assert cases_needed(difference, discordance=discordance) == cases
 
 

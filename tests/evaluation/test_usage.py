@@ -48,6 +48,16 @@ def test_responses_of_before_circumstances_were_noted_still_count() -> None:
     assert "hardware that was not noted" in usage.circumstances()
 
 
+def test_a_request_waits_for_retrieval_too() -> None:
+    plain = rung([response(0.1, 32), response(0.3, 32)])
+    searched = [one.model_copy(update={"retrieval_ms": 20.0}) for one in plain.outcomes]
+    usage = usage_of(plain.model_copy(update={"outcomes": searched}))
+    assert usage.retrieval_s == pytest.approx(0.02)
+    assert usage.latency_p50_ms == pytest.approx(220)
+    assert usage.engine_s == usage_of(plain).engine_s
+    assert usage_of(plain).retrieval_s == 0
+
+
 def test_no_outcomes_are_refused() -> None:
     with pytest.raises(StepladderError, match="has no outcomes"):
         usage_of(rung([]))

@@ -10,7 +10,7 @@ import pytest
 
 from stepladder.knowledge.embed import Vectors
 from stepladder.knowledge.manifest import EmbedderRecord, Manifest, Parameters, Timings
-from stepladder.knowledge.upkeep import upkeep_of
+from stepladder.knowledge.upkeep import Upkeep, mean_query_ms, upkeep_of
 
 
 class CountingEmbedder:
@@ -55,6 +55,24 @@ def test_a_build_from_the_cache_costs_as_much_to_keep_as_the_full_one_before_it(
     cached = upkeep_of(manifest(3, 0.5), embedder, ["x"], tmp_path / "rates.json", "2 cores")
     assert cached.rebuild_s == full.rebuild_s
     assert embedder.encoded == 0
+
+
+def test_a_query_is_timed_alone_and_without_what_the_first_one_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, asked = [0.0], []
+
+    def retrieve(question: str) -> None:
+        clock[0] += 0.004 if asked else 3.0  # the first one loads the embedder
+        asked.append(question)
+
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    assert mean_query_ms(retrieve, [f"question {i}" for i in range(80)]) == pytest.approx(4.0)
+    assert len(asked) == 1 + 50
+    assert mean_query_ms(retrieve, []) == 0
+
+
+def test_an_upkeep_of_before_queries_were_timed_still_loads() -> None:
+    old = {"chunks": 1, "chunks_per_s": 1.0, "index_s": 0.0, "hardware": "2 cores"}
+    assert Upkeep.model_validate(old).query_ms == 0
 
 
 @pytest.mark.parametrize("known_on", [None, "a GPU"])

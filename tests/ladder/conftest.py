@@ -76,6 +76,13 @@ def make_outcomes(
     )
 
 
+def needed(share: float, reach: float = 0.07) -> Interval:
+    """A share of all cases that fail for want of something."""
+    return Interval(
+        estimate=share, low=max(0.0, share - reach), high=share + reach, confidence=0.95, method="made up"
+    )
+
+
 def make_evidence(outcomes: dict[str, RungOutcomes], spec: TaskSpec = SPEC, **more: Any) -> Evidence:
     """Evidence with summaries and costs made from the outcomes."""
     summaries = {rung: summarise(one, EVALUATION) for rung, one in outcomes.items()}
@@ -97,6 +104,7 @@ def make_evidence(outcomes: dict[str, RungOutcomes], spec: TaskSpec = SPEC, **mo
         costs=costs,
         evaluation=EVALUATION,
         gaps={"knowledge": 0.51, "retrieval": 0.1, "behaviour": 0.31, "unexplained": 0.08},
+        needs={"documents": needed(0.57), "training": needed(0.29)},
         forgetting=0.031,
         retrieval={
             "recall@3": Interval(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.ladder.advise import NOT_MEASURED, Situation, advise
+from stepladder.ladder.advise import NOT_MEASURED, Asking, Situation, advise
 
 KNOWN: dict[str, Any] = {
     "good_enough": False,
@@ -52,6 +52,46 @@ def step(**changes: Any) -> str:
 )
 def test_the_step_is_the_cheapest_that_can_help(changes: dict[str, Any], expected: str) -> None:
     assert step(**changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({"good_enough": True}, ["good_enough", "too_slow_or_dear"]),
+        (
+            {"good_enough": True, "too_slow_or_dear": True},
+            ["good_enough", "too_slow_or_dear", "examples"],
+        ),
+        ({"prompt_tried": False}, ["good_enough", "prompt_tried"]),
+        ({"facts_missing": True}, ["good_enough", "prompt_tried", "facts_missing", "documents"]),
+        (
+            {"facts_missing": True, "documents": True, "wrong_with_facts": False},
+            ["good_enough", "prompt_tried", "facts_missing", "documents", "wrong_with_facts"],
+        ),
+        ({}, ["good_enough", "prompt_tried", "facts_missing", "wrong_with_facts", "examples"]),
+    ],
+)
+def test_a_question_is_asked_only_while_its_answer_matters(changes: dict[str, Any], asked: list[str]) -> None:
+    heard: list[str] = []
+
+    def answer(name: str) -> Any:
+        heard.append(name)
+        return {**KNOWN, **changes}[name]
+
+    advise(Asking(answer), "runbooks", 1000, 0.1)
+    assert heard == [*asked, "monthly_requests", "cases"]
+
+
+@given(SITUATIONS)
+def test_asked_or_given_the_advice_is_the_same_and_nothing_is_asked_twice(situation: Situation) -> None:
+    heard: list[str] = []
+
+    def answer(name: str) -> Any:
+        heard.append(name)
+        return getattr(situation, name)
+
+    assert advise(Asking(answer), "runbooks", 1000, 0.1) == advise(situation, "runbooks", 1000, 0.1)
+    assert len(heard) == len(set(heard))
 
 
 @given(SITUATIONS)

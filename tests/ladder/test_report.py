@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
@@ -20,6 +21,7 @@ from stepladder.ladder.report import MOST_CASES, failing_cases, render_report, w
 from stepladder.ladder.suspects import Suspect
 from stepladder.ladder.tree import branches
 from stepladder.ladder.verdict import Evidence, decide
+from stepladder.tuning.estimate import Estimate, check_estimate
 
 SHARE = Interval(estimate=2 / 3, low=0.2, high=0.94, confidence=0.95, method="Wilson")
 FAILURES = Failures(
@@ -210,14 +212,28 @@ def test_hostile_text_is_shown_not_run(report: MakeReport, ladder: Ladder) -> No
     assert HOSTILE in page.text
 
 
-def test_failing_cases_lead_with_those_on_which_the_rungs_differ(ladder: Ladder) -> None:
+def test_failing_cases_lead_with_those_on_which_the_rungs_differ_and_end_with_those_that_all_fail(
+    ladder: Ladder,
+) -> None:
     outcomes = ladder()
     cases = failing_cases(outcomes, list(outcomes))
     assert len(cases) == MOST_CASES
+    passing = [any(outcome.score == 1 for outcome in case.by_rung.values()) for case in cases]
+    every = [[one.outcomes[i].score for one in outcomes.values()] for i in range(180)]
+    hopeless = sum(max(scores) < 1 for scores in every) / sum(min(scores) < 1 for scores in every)
+    assert passing == sorted(passing, reverse=True)
+    assert passing.count(False) == math.ceil(MOST_CASES * hopeless) > 0
     spreads = [len({outcome.score for outcome in case.by_rung.values()}) for case in cases]
     assert spreads[0] == 2
     assert spreads == sorted(spreads, reverse=True)
     assert all(any(outcome.score < 1 for outcome in case.by_rung.values()) for case in cases)
+
+
+def test_where_every_rung_fails_all_cases_they_are_shown(ladder: Ladder) -> None:
+    outcomes = ladder(dict.fromkeys(("prompt", "rag", "lora", "lora+rag"), 0.0), clusters=10, size=1)
+    assert len(failing_cases(outcomes, list(outcomes))) == 10
+    right = ladder(dict.fromkeys(("prompt", "rag", "lora", "lora+rag"), 1.0), clusters=10, size=1)
+    assert failing_cases(right, list(right)) == []
 
 
 def test_every_rungs_answer_and_sources_stand_beside_the_reference(report: MakeReport) -> None:
@@ -231,9 +247,15 @@ def test_no_training_no_documents_no_gaps_leave_no_empty_sections(report: MakeRe
     outcomes = ladder({"prompt": 1.0, "rag": None, "lora": None, "lora+rag": None})
     _, _, page = report(outcomes, losses=None, retrieval={}, gaps={}, forgetting=None, sizes={}, digests={})
     assert len(page.all("svg")) == 2
-    assert "Retrieval" not in page.text
+    assert "Retrieval" not in page.text.replace("EngineRetrieval", "")
     assert "Training loss" not in page.text
     assert "Every rung answers every case rightly." in page.text
+
+
+def test_training_is_told_in_minutes_and_dollars_beside_its_estimate(report: MakeReport) -> None:
+    estimated = Estimate(tokens=1000, seconds=600, cost=0.25, tokens_per_s=2)
+    _, _, page = report(training=check_estimate(estimated, tokens=900, seconds=720, price_per_hour=2.0))
+    assert "Training was estimated at 10 minutes and $0.25; it took 12 minutes and $0.40." in page.text
 
 
 def test_a_rung_without_an_interval_is_drawn(report: MakeReport, ladder: Ladder) -> None:

@@ -8,21 +8,29 @@ Pairs are compared only where the walk comes to ask about them: it is the same w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
+from stepladder.evaluation.cost import rung_cost
 from stepladder.evaluation.intervals import score_of
-from stepladder.evaluation.multiplicity import holm
+from stepladder.evaluation.multiplicity import full_level, holm
 from stepladder.evaluation.pairs import Pair, pair_of
-from stepladder.evaluation.power import cases_for_share
+from stepladder.evaluation.power import cases_for_share, cases_needed
 from stepladder.evaluation.proportions import proportion
+from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.resampling import Resampling, Statistic
 from stepladder.ladder.criteria import Asked, Bounded
+from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.rule import Ladder, Walk, walk
-from stepladder.ladder.weigh import replaces
+from stepladder.ladder.weigh import decision_of, replaces, weigh
+from stepladder.settings import Evaluation
+from tests.evaluation.test_tango import score_statistic_by_numerical_likelihood
+
+from .conftest import PRICES, SPEC, make_outcomes
 
 LADDERS = 2000
 ALPHA, BAR, MARGIN = 0.05, 0.7, 0.1
@@ -50,8 +58,12 @@ def decide(
     extra: int = 0,
     statistic: Statistic = "mean",
     guardrails: dict[str, list[Bounded]] | None = None,
+    unseen: int = 0,
 ) -> Walk:
-    """The rule as ``weigh`` applies it; ``extra`` is 1 where a champion serves."""
+    """The rule as ``weigh`` applies it, to the rungs of ``scores`` from the cheapest up.
+
+    ``extra`` is 1 where a champion serves; ``unseen`` rungs were skipped for what these cases showed.
+    """
     asked = {
         rung: Asked(
             (
@@ -70,25 +82,29 @@ def decide(
         return pairs[two]
 
     ladder = Ladder(
-        order=RUNGS,
+        order=list(scores),
         holds={rung: one.p_holds for rung, one in asked.items()},
         fails={rung: one.p_fails for rung, one in asked.items()},
         better=Lazily(lambda two: pair(two).p_better),
         as_good=Lazily(lambda two: pair(two).p_shown_below(MARGIN)),
         extra=extra,
+        unseen=unseen,
     )
     return walk(ladder, ALPHA)
 
 
-def uniforms(generator: np.random.Generator, clusters: int, size: int) -> Scores:
+def uniforms(
+    generator: np.random.Generator, clusters: int, size: int, rungs: Sequence[str] = RUNGS
+) -> Scores:
     """Uniform by case and rung: half of the variance is shared by rungs, and of that half by the cluster."""
     cases = clusters * size
     within = np.repeat(generator.standard_normal(clusters), size) if size > 1 else np.zeros(cases)
     shared = within + generator.standard_normal(cases) * (1.0 if size > 1 else np.sqrt(2))
-    own = np.repeat(generator.standard_normal((clusters, 4)), size, axis=0) if size > 1 else 0.0
-    mine = own + generator.standard_normal((cases, 4)) * (1.0 if size > 1 else np.sqrt(2))
+    many = len(rungs)
+    own = np.repeat(generator.standard_normal((clusters, many)), size, axis=0) if size > 1 else 0.0
+    mine = own + generator.standard_normal((cases, many)) * (1.0 if size > 1 else np.sqrt(2))
     latent = (shared[:, None] + mine) / 2
-    return {rung: special.ndtr(latent[:, i]) for i, rung in enumerate(RUNGS)}
+    return {rung: special.ndtr(latent[:, i]) for i, rung in enumerate(rungs)}
 
 
 def binary(uniform: np.ndarray, mean: float) -> np.ndarray:
@@ -145,21 +161,80 @@ def test_three_that_are_worse_by_the_margin_are_not_promoted(kind: Kind, size: i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("lead", "cheaper"), [(0.0, False), (MARGIN, True)])
-def test_a_champion_that_is_no_worse_stays(lead: float, cheaper: bool) -> None:
+@kinds
+@pytest.mark.parametrize("size", [1, 4], ids=["unclustered", "clusters of 4"])
+def test_a_champion_that_is_no_worse_stays(kind: Kind, size: int) -> None:
     """As good as dearer rungs, or better by the margin than cheaper ones: no rung may replace it."""
-    generator = np.random.default_rng([7, int(cheaper)])
-    names = [str(i) for i in range(160)]
-    wrong = 0
+    generator = np.random.default_rng([7, size])
+    names = [str(i // size) for i in range(160)]
+    promoted, wrong = 0, {0.0: 0, MARGIN: 0}
     for _ in range(LADDERS):
-        drawn = uniforms(generator, 160, 1)
-        champion = binary((drawn["rag"] + generator.random(160)) % 1, 0.83 + lead)
-        scores = {rung: binary(drawn[rung], 0.83) for rung in RUNGS}
+        drawn = uniforms(generator, 160 // size, size, (*RUNGS, "champion"))
+        scores = {rung: kind(drawn[rung], 0.88) for rung in RUNGS}
         ended = decide(scores, names, extra=1)
         if ended.promoted:
-            against = pair_of(scores[ended.promoted], champion, names, "mean", QUICK)
-            wrong += replaces(against, cheaper, MARGIN, ended.level)
+            promoted += 1
+            for lead in wrong:
+                against = pair_of(
+                    scores[ended.promoted], kind(drawn["champion"], 0.88 + lead), names, "mean", QUICK
+                )
+                wrong[lead] += replaces(against, lead > 0, MARGIN, ended.level)
+    assert promoted / LADDERS > 0.2, "else there is nothing to replace it with"
+    assert max(wrong.values()) / LADDERS <= ALPHA
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "size"), [(binary, 1), (binary, 8), (continuous, 8)])
+def test_rungs_that_are_skipped_for_what_the_cases_show_leave_the_promise(kind: Kind, size: int) -> None:
+    """All at the bar. No adapter is trained where a cheap rung holds at the level of the warrant."""
+    generator = np.random.default_rng([8, size])
+    names = [str(i // size) for i in range(160)]
+    skipped = wrong = 0
+    for _ in range(LADDERS):
+        drawn = uniforms(generator, 160 // size, size)
+        scores = {rung: kind(drawn[rung], BAR) for rung in RUNGS}
+        cheap = {rung: scores[rung] for rung in ("prompt", "rag")}
+        holds = [score_of(one, names, "mean", QUICK).p_at_most(BAR) for one in cheap.values()]
+        skips = min(holds) <= full_level(ALPHA, len(RUNGS))
+        skipped += skips
+        wrong += decide(cheap if skips else scores, names, unseen=2 * skips).promoted is not None
+    assert skipped > 0
     assert wrong / LADDERS <= ALPHA
+
+
+@pytest.mark.slow
+def test_weigh_walks_as_here_and_a_better_champion_of_older_documents_stays() -> None:
+    """From outcomes to decision; the champion is better by the margin, and to be as good would be enough."""
+    generator = np.random.default_rng(9)
+    names = [f"{i:03d}" for i in range(160)]
+    said = [make_outcomes("rag", score, clusters=160, size=1).outcomes for score in (0.0, 1.0)]
+    costs = {rung: rung_cost(0.1 * place, PRICES, 1000) for place, rung in enumerate(RUNGS, 1)}
+    evaluation = Evaluation(alpha=ALPHA, resamples=QUICK.resamples)
+    spec = SPEC.model_copy(update={"margin": MARGIN})
+    assert spec.bars.score == BAR
+    weighable = wrong = 0
+    for _ in range(LADDERS // 2):
+        drawn = uniforms(generator, 160, 1, (*RUNGS, "champion"))
+        scores = {rung: binary(drawn[rung], 0.85) for rung in RUNGS}
+        champion = _outcomes("rag", binary(drawn["champion"], 0.85 + MARGIN), said)
+        outcomes = {rung: _outcomes(rung, one, said) for rung, one in scores.items()}
+        evidence = Evidence(
+            "t", spec, outcomes, {}, costs, evaluation, forgetting=0.0, champion=champion, outdated=True
+        )
+        weighed = weigh(evidence)
+        assert weighed.walk == decide(scores, names, extra=1)
+        weighable += weighed.champion is not None
+        wrong += decision_of(weighed, evidence)[0] == "promote"
+    assert weighable / (LADDERS // 2) > 0.2
+    assert wrong / (LADDERS // 2) <= ALPHA
+
+
+def _outcomes(rung: str, scores: np.ndarray, said: list[list[Outcome]]) -> RungOutcomes:
+    """``said``: what is wrong and what is right, by case."""
+    rows = [said[int(right)][i] for i, right in enumerate(scores)]
+    return RungOutcomes(
+        task="t", rung=rung, variant="v", model_digest="m", adapter_digest=None, outcomes=rows
+    )
 
 
 @pytest.mark.slow
@@ -199,6 +274,62 @@ def test_the_right_rung_is_promoted_as_often_as_was_planned() -> None:
     power = stats.binom.pmf(counts, cases, truth)[rejected].sum()
     assert power >= 0.79
     assert promoted / LADDERS == pytest.approx(power, abs=3 * np.sqrt(0.16 / LADDERS))
+
+
+def discordant(first: float, second: float) -> tuple[float, float]:
+    """Shares of cases that only the first of two rungs has right, and only the second, by ``uniforms``."""
+    ends = [stats.norm.ppf(first), stats.norm.ppf(second)]
+    both = float(stats.multivariate_normal.cdf(ends, cov=[[1, 0.5], [0.5, 1]]))
+    return first - both, second - both
+
+
+def promoted_share(cases: int, prompt: float, rag: float) -> dict[str | None, float]:
+    """How often each rung is promoted where the adapter's are out of the question."""
+    generator = np.random.default_rng([16, cases])
+    names = [str(i) for i in range(cases)]
+    ended: Counter[str | None] = Counter()
+    for _ in range(LADDERS):
+        drawn = uniforms(generator, cases, 1)
+        means = zip(RUNGS, (prompt, rag, 0.1, 0.1), strict=True)
+        ended[decide({rung: binary(drawn[rung], mean) for rung, mean in means}, names).promoted] += 1
+    return {rung: count / LADDERS for rung, count in ended.items()}
+
+
+@pytest.mark.slow
+def test_a_dearer_rung_that_is_better_is_promoted_as_often_as_cases_needed_tells() -> None:
+    """Two in the running, two ways to leave: exact McNemar at 0.9 alpha / 4, summed over all counts."""
+    prompt, rag, level = 0.82, 0.92, 0.9 * ALPHA / 4
+    only_prompt, only_rag = discordant(prompt, rag)
+    differ = only_prompt + only_rag
+    cases = cases_needed(rag - prompt, discordance=differ, power=0.8, alpha=level)
+    power = 0.0
+    for count in range(1, cases + 1):
+        tails = stats.binom.sf(np.arange(count + 1) - 1, count, 0.5)
+        rejected = stats.binom.pmf(np.arange(count + 1), count, only_rag / differ)[tails <= level].sum()
+        power += stats.binom.pmf(count, cases, differ) * rejected
+    assert 0.74 < power < 0.82, "the exact test falls a little short of the normal approximation"
+    shares = promoted_share(cases, prompt, rag)
+    assert shares["rag"] == pytest.approx(power, abs=3 * np.sqrt(0.16 / LADDERS))
+
+
+@pytest.mark.slow
+def test_a_cheaper_rung_that_is_as_good_is_promoted_as_often_as_tangos_test_shows_it() -> None:
+    """Two in the running: the score test at 0.9 alpha / 2, by another algebra, summed over all counts."""
+    cases, score = 120, 0.9
+    only_one, only_other = discordant(score, score)
+    power = 0.0
+    for b in range(cases + 1):
+        for c in range(cases + 1 - b):
+            chance = stats.multinomial.pmf(
+                [b, c, cases - b - c], cases, [only_one, only_other, 1 - only_one - only_other]
+            )
+            if chance > 1e-6:
+                z = score_statistic_by_numerical_likelihood(b, c, cases, MARGIN)
+                power += chance * (stats.norm.cdf(z) <= 0.9 * ALPHA / 2)
+    assert 0.7 < power < 0.9
+    shares = promoted_share(cases, score, score)
+    assert shares["prompt"] == pytest.approx(power, abs=3 * np.sqrt(0.16 / LADDERS))
+    assert shares.get("rag", 0.0) <= ALPHA
 
 
 def reviews(generator: np.random.Generator, uniform: np.ndarray, f1: float) -> np.ndarray:

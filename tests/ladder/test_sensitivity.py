@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from stepladder.evaluation.cost import rung_cost
+from stepladder.evaluation.usage import usage_of
 from stepladder.ladder.form import Flip
-from stepladder.ladder.sensitivity import _dials, _nearest, _with_price, decider
+from stepladder.ladder.sensitivity import _dials, _nearest, decider
 from stepladder.ladder.verdict import Evidence, decide
 from stepladder.ladder.weigh import weigh
 
-from .conftest import SCORES, SPEC, make_evidence, make_outcomes
+from .conftest import PRICES, SCORES, SPEC, make_evidence, make_outcomes
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +42,46 @@ def test_a_higher_bar_takes_the_promotion_back(evidence: Evidence, found: list[F
     assert short_of.decision == "promote"
 
 
-def test_the_engine_price_is_paid_for_indexing_too_and_not_for_tokens(evidence: Evidence) -> None:
-    own = evidence.costs["rag"]
+def test_each_price_is_paid_for_what_it_buys(evidence: Evidence) -> None:
+    usage = usage_of(make_outcomes("rag", 0.5)).model_copy(update={"retrieval_s": 0.02})
+    own = rung_cost(0.34, PRICES, 10_000, training_seconds=321.0, index_seconds=40.0, usage=usage)
     hosted = own.model_copy(update={"paid_per_token": True})
-    turned = _with_price(replace(evidence, costs={**evidence.costs, "rag": hosted}, champion_cost=own), 3)
-    index = own.parts.index * own.monthly_requests / 1000
-    assert index > 0
-    for cost, per_request in ((turned.costs["rag"], 1), (turned.champion_cost, 3)):
-        assert cost is not None
-        assert cost.per_request == pytest.approx(per_request * own.per_request)
-        assert cost.fixed_per_month == pytest.approx(own.fixed_per_month + 2 * index)
+    given = replace(evidence, costs={**evidence.costs, "rag": hosted}, champion_cost=own)
+    parts = own.parts
+    assert min(parts.engine, parts.retrieval, parts.training, parts.index) > 0
+    for factor, in_hosted, in_own in (
+        ("engine price", parts.retrieval + parts.index, parts.engine + parts.retrieval + parts.index),
+        ("token price", parts.engine, 0.0),
+        ("training price", parts.training, parts.training),
+    ):
+        turned = _dials(given)[factor].turned(given, 3)
+        for cost, bought in ((turned.costs["rag"], in_hosted), (turned.champion_cost, in_own)):
+            assert cost is not None
+            assert cost.per_1000 == pytest.approx(own.per_1000 + 2 * bought), factor
+    same = _dials(given)["engine price"].turned(given, 1).champion_cost
+    assert same is not None
+    assert (same.per_request, same.fixed_per_month) == pytest.approx((own.per_request, own.fixed_per_month))
+
+
+def test_only_prices_that_are_paid_are_turned(evidence: Evidence) -> None:
+    assert [name for name in _dials(evidence) if name.endswith("price")] == ["engine price", "training price"]
+    untuned = {rung: cost for rung, cost in evidence.costs.items() if "lora" not in rung}
+    alone = _dials(replace(evidence, costs=untuned))
+    assert [name for name in alone if name.endswith("price")] == ["engine price"]
+
+
+def test_dearer_tokens_and_dearer_training_change_which_rung_is_the_cheaper() -> None:
+    """Two rungs that are as good; one is paid per token, the other was trained."""
+    evidence = make_evidence(
+        {rung: make_outcomes(rung, 0.9, clusters=180, size=1) for rung in ("prompt", "lora")}
+    )
+    prompt = rung_cost(0.125, PRICES, 10_000).model_copy(update={"paid_per_token": True})
+    found = decide(replace(evidence, costs={**evidence.costs, "prompt": prompt})).flips
+    assert 0 < evidence.costs["lora"].per_1000 - prompt.per_1000 < evidence.costs["lora"].parts.training
+    (tokens,) = [flip for flip in found if flip.factor == "token price"]
+    (training,) = [flip for flip in found if flip.factor == "training price"]
+    assert (tokens.decision, tokens.rung, training.decision, training.rung) == ("promote", "lora") * 2
+    assert tokens.at > 1 > training.at
 
 
 @pytest.mark.parametrize(("bar", "margin"), [(0.0, 0.05), (1.0, 0.05), (0.7, 0.6)])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepladder.evaluation.statistics import Interval
+import pytest
+
 from stepladder.ladder.markdown import summary
 from stepladder.ladder.tree import Branch, branches
 from stepladder.ladder.verdict import decide
 from stepladder.tasks import Bars
 
-from .conftest import SCORES, SPEC, make_evidence, make_outcomes
+from .conftest import SCORES, SPEC, make_evidence, make_outcomes, needed
 
 
 def tree(scores: dict[str, float] = SCORES, **more: Any) -> dict[str, Branch]:
@@ -36,8 +37,21 @@ def test_a_rung_that_was_not_run_is_open_and_says_why() -> None:
 
 def test_causes_of_failure_are_summed_by_what_would_mend_them() -> None:
     found = tree(gaps={"knowledge": 0.5, "grounding": 0.25, "capability": 0.25})
-    assert found["Is knowledge missing?"].evidence == "of the failing cases 50%: knowledge 50%"
-    assert found["Does a gap in behaviour remain?"].evidence == "of the failing cases 25%: grounding 25%"
+    assert found["Is knowledge missing?"].evidence == (
+        "of the failing cases 50%: knowledge 50%; 0.57 (0.50 to 0.64) of all cases, where the margin of 0.05"
+        " matters"
+    )
+    assert found["Does a gap in behaviour remain?"].evidence.startswith(
+        "of the failing cases 25%: grounding 25%; 0.29 (0.22 to 0.36) of all cases"
+    )
+
+
+@pytest.mark.parametrize(("share", "answer"), [(0.2, True), (0.01, None), (0.1, None)])
+def test_a_cause_answers_yes_only_where_it_is_shown_to_matter(share: float, answer: bool | None) -> None:
+    found = tree(gaps={"behaviour": 1.0}, needs={"training": needed(share), "documents": needed(0.0, 0.03)})
+    assert found["Does a gap in behaviour remain?"].answer is answer
+    assert found["Is knowledge missing?"].answer is False
+    assert tree(gaps={"behaviour": 1.0}, needs={})["Does a gap in behaviour remain?"].answer is None
 
 
 def test_a_task_without_documents_leaves_open_whether_knowledge_is_missing() -> None:
@@ -79,8 +93,9 @@ def test_neither_a_fast_rung_nor_a_poor_one_calls_for_a_smaller_model() -> None:
 
 
 def test_retrieval_is_judged_by_its_own_metric() -> None:
-    recall = Interval(estimate=0.5, low=0.4, high=0.6, confidence=0.95, method="cluster bootstrap")
-    found = tree(retrieval={"recall@3": recall})
-    assert found["Are the right documents found?"] == Branch(
-        question="Are the right documents found?", answer=False, evidence="recall@3 is 0.50 (0.40 to 0.60)"
+    question = "Are the right documents found?"
+    for recall, answer in ((0.5, False), (0.9, True), (0.82, None)):
+        assert tree(retrieval={"recall@3": needed(recall)})[question].answer is answer
+    assert tree(retrieval={"recall@3": needed(0.5, 0.1)})[question].evidence == (
+        "recall@3 is 0.50 (0.40 to 0.60), where 0.8 is enough"
     )

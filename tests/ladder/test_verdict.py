@@ -14,6 +14,7 @@ import pytest
 from stepladder.errors import StepladderError
 from stepladder.evaluation.power import cases_needed
 from stepladder.evaluation.records import RungOutcomes
+from stepladder.files import digest_value
 from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict, schema
 from stepladder.ladder.markdown import summary
@@ -94,6 +95,31 @@ def test_an_adapter_that_forgets_is_not_eligible(ladder: Ladder, evidence_of: Ma
 
 def test_forgetting_that_was_not_measured_does_not_pass(ladder: Ladder, evidence_of: MakeEvidence) -> None:
     assert not decide(evidence_of(ladder(), forgetting=None)).rungs["lora+rag"].eligible
+
+
+def test_what_is_missing_is_named_where_no_number_of_cases_would_settle_it(
+    ladder: Ladder, evidence_of: MakeEvidence, spec: TaskSpec
+) -> None:
+    unmeasured = decide(evidence_of(ladder(), forgetting=None))
+    assert unmeasured.cases_needed is None
+    assert unmeasured.sentence.endswith("; what its adapter forgets has to be measured.")
+    answerable = {
+        rung: one.model_copy(update={"outcomes": [o for o in one.outcomes if o.answerable]})
+        for rung, one in ladder().items()
+    }
+    silent = decide(evidence_of(answerable, spec=with_bars(spec, abstention=0.5)))
+    assert silent.sentence.endswith("; unanswerable cases are needed, to show its abstention.")
+    assert "of more than one cluster are needed" in decide(evidence_of(ladder(clusters=1, size=40))).sentence
+
+
+def test_an_adapter_mends_behaviour_where_one_was_tried_and_may_where_none_was(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    gaps = {"behaviour": 1.0}
+    (tried,) = decide(evidence_of(ladder({"lora+rag": 0.5}), gaps=gaps)).advice
+    (untried,) = decide(evidence_of(ladder({"lora": None, "lora+rag": None}), gaps=gaps)).advice
+    assert "an adapter does" in tried
+    assert "an adapter may, which was not tried" in untried
 
 
 def test_a_rung_too_slow_for_the_task_is_not_eligible(
@@ -207,6 +233,17 @@ def test_nearly_the_same_text_in_two_clusters_draws_a_warning(
     )
 
 
+def test_evidence_on_one_page_in_two_clusters_draws_a_warning(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    own = {one.id: {one.cluster} for one in ladder()["rag"].outcomes}  # clusters of three, a page each
+    assert decide(evidence_of(ladder(), looks=1, pages=own)).warnings == []
+    shared = {**own, "case-0000": {"other", *own["case-0000"]}, "case-0090": {"other"}}
+    (warning,) = decide(evidence_of(ladder(), looks=1, pages=shared)).warnings
+    assert warning.startswith("1 pages of evidence are shared by cases in different clusters, such as other")
+    assert "case-0000 (ansible.builtin.module_00) and case-0090 (ansible.builtin.module_30)" in warning
+
+
 def test_slices_are_weighed_against_the_next_best_rung(ladder: Ladder, evidence_of: MakeEvidence) -> None:
     slices = decide(evidence_of(ladder())).slices
     assert (slices.a, slices.b) == ("lora+rag", "rag")
@@ -219,7 +256,9 @@ def test_renaming_cases_and_clusters_changes_no_number(ladder: Ladder, evidence_
 
     def renamed(one: RungOutcomes) -> RungOutcomes:
         rows = [
-            o.model_copy(update={"id": f"z{len(one.outcomes) - i:04d}", "cluster": f"c{hash(o.cluster)}"})
+            o.model_copy(
+                update={"id": f"z{len(one.outcomes) - i:04d}", "cluster": f"c{digest_value(o.cluster)}"}
+            )
             for i, o in enumerate(one.outcomes)
         ]
         return one.model_copy(update={"outcomes": rows})
@@ -253,7 +292,7 @@ def test_a_champion_that_is_as_good_and_dearer_is_replaced(ladder: Ladder, evide
 def test_a_champion_of_older_documents_is_replaced_by_a_rung_that_is_as_good(
     ladder: Ladder, evidence_of: MakeEvidence
 ) -> None:
-    outcomes = ladder()
+    outcomes = ladder(clusters=180, size=1)
     stays = evidence_of(outcomes, champion=outcomes["lora+rag"])
     assert decide(stays).decision == "keep"
     verdict = decide(replace(stays, outdated=True))
@@ -264,8 +303,8 @@ def test_a_champion_of_older_documents_is_replaced_by_a_rung_that_is_as_good(
 def test_a_champion_of_older_documents_stays_where_nothing_retrieves_as_well(
     ladder: Ladder, evidence_of: MakeEvidence
 ) -> None:
-    worse = ladder({"rag": 0.1, "lora+rag": 0.76})
-    champion = ladder({"rag": 0.9})["rag"]
+    worse = ladder({"rag": 0.1, "lora+rag": 0.8}, clusters=180, size=1)
+    champion = ladder({"rag": 0.9}, clusters=180, size=1)["rag"]
     verdict = decide(evidence_of(worse, champion=champion, outdated=True))
     assert (verdict.decision, verdict.rung) == ("keep", "rag")
     assert "of today's documents" in verdict.sentence
@@ -344,7 +383,13 @@ def test_skipped_rungs_are_named_and_the_rest_judged(ladder: Ladder, evidence_of
     skipped = {"lora": "rag meets the bar", "lora+rag": "rag meets the bar"}
     outcomes = ladder({"rag": 0.85, "lora": None, "lora+rag": None})
     verdict = decide(evidence_of(outcomes, skipped=skipped, forgetting=None))
-    assert (verdict.rung, verdict.skipped) == ("rag", skipped)
+    assert (verdict.decision, verdict.rung, verdict.skipped) == ("promote", "rag", skipped)
+    assert verdict.sentence.endswith("; lora and lora+rag not run.")
+    assert any(
+        line.startswith("lora and lora+rag were not run: that none is better") for line in verdict.warnings
+    )
+    none = decide(evidence_of({"rag": ladder({"rag": 0.2})["rag"]}, skipped=skipped))
+    assert not any("not run" in line for line in none.warnings), "nothing is promised"
 
 
 def test_counted_issues_are_judged_by_micro_f1(ladder: Ladder, evidence_of: MakeEvidence) -> None:

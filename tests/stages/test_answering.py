@@ -8,10 +8,14 @@ import pytest
 
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
-from stepladder.prompting.compose import Request
+from stepladder.evaluation.resampling import Resampling
+from stepladder.ladder.criteria import ask
+from stepladder.prompting.compose import Plan, Request
 from stepladder.settings import load_settings
-from stepladder.stages.answering import responder_for
+from stepladder.stages.answering import Assistant, Contexts, responder_for
 from stepladder.stages.workspace import Workspace
+from stepladder.tasks import Case, Task
+from tests.ladder.world import SPEC, MadeUpResponder, MadeUpRetriever
 from tests.stub_server import stub_server
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +37,19 @@ def test_a_prompt_too_long_for_the_engine_is_named_before_one_starts(
         with pytest.raises(StepladderError, match="case c1: "):
             responder.respond([LONG], names=["case c1"])
     assert not (tmp_path / ".stepladder/logs").exists()
+
+
+def test_a_rung_that_retrieves_waits_for_it_and_the_others_do_not(tmp_path: Path) -> None:
+    case = Case(id="c", input="What is the value of key 0?", reference="value-0", cluster="c")
+    contexts = Contexts(MadeUpRetriever(["none"] * 12), query_ms=7.0)  # type: ignore[arg-type]
+    assistant = Assistant(Task(tmp_path, SPEC, "Answer."), contexts, MadeUpResponder(["none"]))  # type: ignore[arg-type]
+    for rung, waited in (("prompt", 0.0), ("rag", 7.0)):
+        (answered,) = assistant.answer(Plan(rung=rung, context_tokens=100), [case]).outcomes
+        assert answered.retrieval_ms == waited
+        assert answered.latency_ms == answered.response.latency_ms + waited
+        bars = SPEC.bars.model_copy(update={"latency_p95_ms": 5.0})
+        in_time = ask(rung, [answered], bars, Resampling(), None, 0.0).bounded[1].score.estimate
+        assert in_time == float(waited == 0)
 
 
 def test_a_server_that_was_attached_to_tells_its_own_limit(tiny_llama: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def climb(engine: Engine, gap: str, examples: list[Example] = SHOTS, rag: bool =
         rung: Plan(rung=rung, context_tokens=1000) for rung in (("prompt", "rag") if rag else ("prompt",))
     }
     cheap = {rung: assistant.answer(plan, [CASE]) for rung, plan in plans.items()}
-    probes = ask_probes(assistant, list(plans.values())[-1], cheap, [CASE], examples, examples[:2])
+    probes = ask_probes(assistant, plans, cheap, [CASE], examples, examples[:2])
     return Tried(spec=SPEC, cases=[CASE], cheap=cheap, probes=probes)
 
 

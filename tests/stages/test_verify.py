@@ -50,10 +50,10 @@ def test_a_verdict_that_tells_fewer_looks_than_were_counted_is_refused(
     workspace = Workspace(tmp_path, settings.model_copy(update={"mlflow": settings.mlflow.model_copy(
         update={"tracking_uri": "sqlite:///mlflow.db"})}))  # fmt: skip
     verdict = decide(make_evidence({"rag": RAG}, looks=2))
-    monkeypatch.setattr(stage, "look", lambda *_: 3)
+    monkeypatch.setattr(stage, "counted", lambda *_: 3)
     refuse_uncounted_looks(workspace, verdict, {"rag": RAG})  # there is no store to ask
     (tmp_path / "mlflow.db").touch()
     with pytest.raises(StepladderError, match="3 looks at these cases are counted, and the verdict tells 2"):
         refuse_uncounted_looks(workspace, verdict, {"rag": RAG})
-    monkeypatch.setattr(stage, "look", lambda *_: 2)
+    monkeypatch.setattr(stage, "counted", lambda *_: 2)
     refuse_uncounted_looks(workspace, verdict, {"rag": RAG})
