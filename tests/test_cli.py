@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stepladder.cli import main
-from tests.end_to_end.project import ROOT
+from tests.end_to_end.project import ROOT, make_project
 
 HEAVY = ("torch", "vllm", "great_expectations", "sentence_transformers", "mlflow", "transformers", "pandas")
 
@@ -63,17 +63,29 @@ def test_a_mistyped_parameter_is_named_with_the_nearest_known_one(project: Path)
 
 
 def test_a_verdict_that_is_not_there_says_how_to_make_it(project: Path) -> None:
-    task = project / "tasks" / "module-qa"
-    task.mkdir(parents=True)
-    (task / "task.yaml").write_text(
-        "title: t\nscorer: exact\nbars: {score: 0.5}\nmargin: 0.1\nmonthly_requests: 1\n"
-    )
-    (task / "prompt.md").write_text("Answer.")
-    (task / "cases.jsonl").write_text("")
-    (task / "examples.jsonl").write_text("")
+    write_task(project / "tasks/module-qa")
     done = stepladder(project, "verdict", "module-qa")
     assert done.returncode == 1
     assert "dvc repro" in done.stderr
+
+
+def write_task(folder: Path) -> None:
+    """The least that is a task."""
+    folder.mkdir(parents=True)
+    (folder / "task.yaml").write_text(
+        "title: t\nscorer: exact\nbars: {score: 0.5}\nmargin: 0.1\nmonthly_requests: 1\n"
+    )
+    (folder / "prompt.md").write_text("Answer.")
+    (folder / "cases.jsonl").write_text("")
+    (folder / "examples.jsonl").write_text("")
+
+
+def test_a_climb_of_a_task_that_is_not_there_says_so_before_dvc_does(project: Path) -> None:
+    write_task(project / "tasks/module-qa")
+    done = stepladder(project, "climb")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: tasks/terraform-review: no such task folder")
+    assert "dvc" not in done.stderr.lower()
 
 
 def test_wrong_usage_has_exit_code_2(project: Path) -> None:
@@ -103,9 +115,12 @@ def test_ctrl_c_in_a_command_ends_with_one_line_and_code_130(
     assert said.out == ""
 
 
-def test_ctrl_c_in_a_climb_lets_the_stage_end_first(project: Path) -> None:
-    """A stand-in for DVC takes its time to end; both get the signal, as from a terminal."""
-    (project / "dvc.py").write_text(
+def test_ctrl_c_in_a_climb_lets_the_stage_end_first(tmp_path: Path) -> None:
+    """The stage takes its time to end; it, DVC and the climb all get the signal, as from a terminal."""
+    project = make_project(tmp_path, ["t"], {})
+    write_task(project / "tasks/t")
+    (project / "dvc.yaml").write_text("stages: {slow: {cmd: python slow.py, outs: [never]}}")
+    (project / "slow.py").write_text(
         "import signal, sys\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
         "print('running', file=sys.stderr, flush=True)\n"
@@ -123,7 +138,8 @@ def test_ctrl_c_in_a_climb_lets_the_stage_end_first(project: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     assert climb.stderr is not None
-    assert climb.stderr.readline() == "running\n"
+    while climb.stderr.readline() != "running\n":
+        assert climb.poll() is None
     os.killpg(climb.pid, signal.SIGINT)
     said = climb.stderr.read().splitlines()
     assert climb.wait(30) == 130

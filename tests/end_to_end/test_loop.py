@@ -152,7 +152,9 @@ def rows(pairs: list[tuple[str, str]]) -> str:
     return "".join(json.dumps(example(service, answer)) + "\n" for service, answer in pairs)
 
 
-def test_a_dropped_page_changes_the_answer_and_a_poisoned_batch_does_not(stack: Stack, tmp_path: Path) -> None:
+def test_a_dropped_page_changes_the_answer_and_a_poisoned_batch_does_not(
+    stack: Stack, tmp_path: Path
+) -> None:
     service = next(one for one in SPARE if port(one) in stack.answer(one))
     before = stack.ask(service)
     assert before

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stepladder.errors import MAY_PASS
 from stepladder.ladder.markdown import EXIT_CODES
 from tests.end_to_end.project import make_project, read_rows, run, stepladder, write_rows
 from tests.stub_server import StubServer, stub_server
@@ -244,7 +245,22 @@ def test_a_leak_stops_the_run_names_the_rows_and_keeps_the_last_verdict(project:
     examples.write_text(original)
     assert done.returncode == 1
     assert "case-metrics" in done.stderr
+    assert done.stderr.lower().count("error: ") == 1
     assert (project / "build/runbooks/verdict.json").read_bytes() == before
+
+
+def test_the_verdict_is_told_though_it_cannot_be_registered(project: Path) -> None:
+    parameters = project / "params.yaml"
+    original = parameters.read_text()
+    parameters.write_text(original.replace("sqlite:///mlflow.db", "foo://bar"))
+    done = stepladder(project, "climb", check=False)
+    parameters.write_text(original)
+    assert done.returncode == MAY_PASS
+    assert "runbooks: bar 0.50" in done.stdout
+    assert "report: " in done.stdout
+    assert "next:" not in done.stdout
+    assert done.stderr.count("error: ") == 1
+    assert "MLflow's store cannot be used" in done.stderr
 
 
 def test_the_runs_are_in_mlflow(project: Path) -> None:
