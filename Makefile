@@ -11,8 +11,11 @@ UV := $(BIN)/python -m uv pip
 INSTALLED := .venv/.installed-$(HARDWARE)
 # The CPU build of torch: from a folder of wheels where PIP_FIND_LINKS names one, else from PyTorch's index.
 TORCH_SOURCE = $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(HARDWARE:gpu=auto))
-ENSURE_UV = test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
-	$(BIN)/python -m uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || $(BIN)/python -m pip install -q uv==$(UV_VERSION)
+# An environment without pip is one whose making was interrupted: it is made anew.
+ENSURE_UV = { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv; } && \
+	{ $(BIN)/python -m uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || \
+		$(BIN)/python -m pip install -q uv==$(UV_VERSION); } || \
+	{ echo "error: .venv could not be made. Check the network and the disk (5 GB), and run make again" >&2; exit 1; }
 SAY = @printf '\033[1m%s\033[0m\n'
 
 .PHONY: help
