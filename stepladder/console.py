@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,12 @@ def console() -> Console:
 def say(text: str) -> None:
     """One line for the person who waits, as it is: ids and inputs may hold square brackets."""
     console().print(text, soft_wrap=True, markup=False)
+
+
+def quiet_off_terminal() -> None:
+    """Off a terminal, keep the bars of other libraries (tqdm's) quiet; to call before they are imported."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 @contextmanager

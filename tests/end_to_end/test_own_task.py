@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -246,6 +247,79 @@ def test_a_leak_stops_the_run_names_the_rows_and_keeps_the_last_verdict(project:
     assert done.returncode == 1
     assert "case-metrics" in done.stderr
     assert done.stderr.lower().count("error: ") == 1
+    assert (project / "build/runbooks/verdict.json").read_bytes() == before
+
+
+def change_parameters(project: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = project / "params.yaml"
+    parameters = yaml.safe_load(path.read_text())
+    change(parameters)
+    path.write_text(yaml.safe_dump(parameters, sort_keys=False))
+
+
+def forget_the_prompt(project: Path) -> None:
+    (project / "tasks/runbooks/prompt.md").unlink()
+
+
+def mistype_a_parameter(project: Path) -> None:
+    change_parameters(project, lambda given: given["tuning"].update(learning_rat=1))
+
+
+def empty_the_knowledge(project: Path) -> None:
+    for page in (project / "tasks/runbooks/knowledge").iterdir():
+        page.write_text(" ")
+
+
+def name_evidence_that_is_not_there(project: Path) -> None:
+    path = project / "tasks/runbooks/cases.jsonl"
+    write_rows(path, [{**row, "evidence": ["metrics#gone"]} for row in read_rows(path)])
+
+
+def name_a_model_that_is_not_there(project: Path) -> None:
+    change_parameters(project, lambda given: given["models"].update(base="models/none"))
+
+
+def want_a_port_in_use(project: Path) -> None:
+    change_parameters(
+        project, lambda given: given["engine"].update(url=None, port=urlsplit(given["engine"]["url"]).port)
+    )
+
+
+@pytest.mark.parametrize(
+    ("break_it", "where", "what", "remedy"),
+    [
+        (forget_the_prompt, "tasks/runbooks/prompt.md", "the task has no prompt.md", "add it"),
+        (mistype_a_parameter, "params.yaml", "did you mean `learning_rate`?", "docs/03-parameters.md"),
+        (empty_the_knowledge, "tasks/runbooks/knowledge", "holds no text", "add Markdown files"),
+        (name_evidence_that_is_not_there, "cases.jsonl:1", "no such page or section: metrics#gone", "mend"),
+        (name_a_model_that_is_not_there, "models/none", "no base model here", "stepladder setup"),
+        (want_a_port_in_use, "engine.port", "is in use", "choose another port"),
+    ],
+)
+def test_bad_input_gets_one_clear_error_and_leaves_the_last_verdict(
+    project: Path,
+    tmp_path: Path,
+    break_it: Callable[[Path], None],
+    where: str,
+    what: str,
+    remedy: str,
+) -> None:
+    shutil.copytree(project / "tasks", tmp_path / "tasks")
+    shutil.copy2(project / "params.yaml", tmp_path)
+    before = (project / "build/runbooks/verdict.json").read_bytes()
+    break_it(project)
+    try:
+        done = stepladder(project, "climb", check=False)
+    finally:
+        shutil.rmtree(project / "tasks")
+        shutil.copytree(tmp_path / "tasks", project / "tasks")
+        shutil.copy2(tmp_path / "params.yaml", project)
+    assert done.returncode == 1
+    told = done.stderr[done.stderr.index("error: ") :]
+    assert told.lower().count("error: ") == 1
+    assert where in told
+    assert what in told
+    assert remedy in told.partition("What to do: ")[2]
     assert (project / "build/runbooks/verdict.json").read_bytes() == before
 
 

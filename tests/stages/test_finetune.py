@@ -46,7 +46,7 @@ def make(
     task.mkdir(parents=True, exist_ok=True)
     (task / "task.yaml").write_text(TASK)
     (task / "prompt.md").write_text("Answer.")
-    cases = [Case(id="c", input="?", reference="!")]
+    cases = [Case(id="c", input="?", reference="!", cluster="c")]
     prepared = Prepared(cases=cases, dev=train[:1], few_shot=train[:1], train=train)
     for name in ("cases", "dev", "few_shot", "train"):
         rows = [row.model_dump(mode="json") for row in getattr(prepared, name)]

@@ -42,7 +42,9 @@ def test_perplexity_is_that_of_the_answer_alone(tiny_llama: Path) -> None:
 
 
 def test_a_model_forgets_nothing_beside_itself(tiny_llama: Path) -> None:
-    lost = forgetting(tiny_llama, tiny_llama, [ITEM])
+    seen: list[tuple[float, float]] = []
+    lost = forgetting(tiny_llama, tiny_llama, [ITEM], lambda *progress: seen.append(progress))
+    assert seen == [(1, 2), (2, 2)]
     assert lost.relative_rise == 0
     assert lost.before == lost.after
     assert lost.items == 1
