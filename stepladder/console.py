@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+OnProgress = Callable[[float, float], None]
+"""Called with (done, all) as work goes on."""
+
 _PLAIN_EVERY_S = 30.0
 _MOST_WIDTH = 2000
 
@@ -38,7 +41,7 @@ def quiet_off_terminal() -> None:
 
 
 @contextmanager
-def progress(label: str, unit: str = "") -> Iterator[Callable[[float, float], None]]:
+def progress(label: str, unit: str = "") -> Iterator[OnProgress]:
     """A bar fed by calls of (done, all); off a terminal, a line every half minute and one at the end."""
     if console().is_terminal:
         with _bar(label, unit) as update:
@@ -49,7 +52,7 @@ def progress(label: str, unit: str = "") -> Iterator[Callable[[float, float], No
 
 
 @contextmanager
-def _bar(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+def _bar(label: str, unit: str) -> Iterator[OnProgress]:
     from rich.progress import (
         BarColumn,
         Progress,
@@ -82,7 +85,7 @@ def _bar(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
 
 
 @contextmanager
-def _lines(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+def _lines(label: str, unit: str) -> Iterator[OnProgress]:
     started = time.monotonic()
     said = started
     last = (0.0, 0.0)

@@ -8,14 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepladder.console import OnProgress
 from stepladder.files import read_jsonl
 from stepladder.tasks import Strict
 from stepladder.tuning.rows import TrainingRow, tokenise
 
 if TYPE_CHECKING:
     import torch
-
-Progress = Callable[[float, float], None]
 
 
 class GeneralItem(Strict):
@@ -44,7 +43,7 @@ def forgetting(
     base: Path | str,
     merged: Path,
     items: Sequence[GeneralItem] | None = None,
-    on_item: Progress = lambda _done, _all: None,
+    on_item: OnProgress = lambda _done, _all: None,
 ) -> Forgetting:
     """Compare a merged model with its base on general items (default: the package's own).
 

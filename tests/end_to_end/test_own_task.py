@@ -179,6 +179,20 @@ def test_climbing_again_runs_no_stage_and_asks_nothing(project: Path, stub: Stub
     assert (project / "build/runbooks/verdict.json").read_bytes() == before
 
 
+def test_the_verdict_is_told_though_it_cannot_be_registered(project: Path) -> None:
+    parameters = project / "params.yaml"
+    original = parameters.read_text()
+    parameters.write_text(original.replace("sqlite:///mlflow.db", "foo://bar"))
+    done = stepladder(project, "climb", check=False)
+    parameters.write_text(original)
+    assert done.returncode == MAY_PASS
+    assert "runbooks: bar 0.50" in done.stdout
+    assert "report: " in done.stdout
+    assert "next:" not in done.stdout
+    assert done.stderr.count("error: ") == 1
+    assert "MLflow's store cannot be used" in done.stderr
+
+
 def test_a_changed_prompt_asks_again_but_neither_embeds_nor_trains(project: Path, stub: StubServer) -> None:
     prompt = project / "tasks/runbooks/prompt.md"
     original = prompt.read_text()
@@ -321,20 +335,6 @@ def test_bad_input_gets_one_clear_error_and_leaves_the_last_verdict(
     assert what in told
     assert remedy in told.partition("What to do: ")[2]
     assert (project / "build/runbooks/verdict.json").read_bytes() == before
-
-
-def test_the_verdict_is_told_though_it_cannot_be_registered(project: Path) -> None:
-    parameters = project / "params.yaml"
-    original = parameters.read_text()
-    parameters.write_text(original.replace("sqlite:///mlflow.db", "foo://bar"))
-    done = stepladder(project, "climb", check=False)
-    parameters.write_text(original)
-    assert done.returncode == MAY_PASS
-    assert "runbooks: bar 0.50" in done.stdout
-    assert "report: " in done.stdout
-    assert "next:" not in done.stdout
-    assert done.stderr.count("error: ") == 1
-    assert "MLflow's store cannot be used" in done.stderr
 
 
 def test_the_runs_are_in_mlflow(project: Path) -> None:
