@@ -234,9 +234,11 @@ def test_one_edited_prompt_asks_only_its_tasks_cases_again(project: Path, stub: 
         before = len(stub.seen)
         if change:
             change.write_text(change.read_text() + " Be brief.")
-        stepladder(project, "stage", "evaluate")
+        said = stepladder(project, "stage", "evaluate").stderr
         texts = [body["messages"][-1]["content"] for body in stub.seen[before:]]
         greeted = sum("Greet the" in text for text in texts)
+        told = f"(runbooks {len(texts) - greeted}, greetings {greeted})"
+        assert f"{len(texts)} responses asked of the engine {told}" in said
         return {"greetings": greeted, "runbooks": len(texts) - greeted}
 
     asked_after(None)
