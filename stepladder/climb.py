@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stepladder.errors import StepladderError
+from stepladder.files import read_json
 from stepladder.ladder.compare import ReleaseComparison
 from stepladder.ladder.form import Verdict
+from stepladder.models import model_digest
 from stepladder.reproduction import reproduce
 from stepladder.stages.workspace import Workspace, load
 
@@ -25,7 +28,7 @@ def climb(workspace: Workspace, *, force: bool, as_json: bool) -> None:
     """``dvc repro``, tell the verdicts, then log and register.
 
     Raises:
-        StepladderError: a task cannot be loaded, or MLflow does not answer.
+        StepladderError: a task cannot be loaded, the base model changed, or MLflow does not answer.
         SystemExit: a stage failed, and has said why; what it wrote before is kept.
     """
     from stepladder.stages.release import run as release
@@ -33,6 +36,8 @@ def climb(workspace: Workspace, *, force: bool, as_json: bool) -> None:
     names = workspace.settings.tasks
     for name in names:
         workspace.task(name)  # DVC would tell of a missing file in words of its own
+    if not force:
+        _refuse_changed_base(workspace)
     reproduce(workspace.root, force=force)
     verdicts = [load(Verdict, workspace.verdict(name)) for name in names]
     # First: registering asks MLflow, which may be down.
@@ -45,6 +50,23 @@ def climb(workspace: Workspace, *, force: bool, as_json: bool) -> None:
         release(workspace, name)
     if not as_json:
         _print_next(workspace, verdicts)
+
+
+def _refuse_changed_base(workspace: Workspace) -> None:
+    """DVC knows the base model by its name in ``params.yaml``: that other files lie there, it does not see.
+
+    Raises:
+        StepladderError: the last verdict of a task is of the same name and other files.
+    """
+    base = workspace.settings.models.base
+    last = [read_json(path) for path in map(workspace.verdict, workspace.settings.tasks) if path.is_file()]
+    known = {one["digests"]["base"] for one in last if one["sizes"].get("base") == base}
+    if known and known != {model_digest(base)}:
+        raise StepladderError(
+            "the base model is not the one of the last verdict: its files changed",
+            where=base,
+            remedy="run `stepladder climb --force`, which asks and trains anew, or put that model back",
+        )
 
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:

@@ -179,6 +179,20 @@ def test_climbing_again_runs_no_stage_and_asks_nothing(project: Path, stub: Stub
     assert (project / "build/runbooks/verdict.json").read_bytes() == before
 
 
+def test_other_files_of_the_base_model_are_seen(project: Path, tiny_llama: Path) -> None:
+    before = (project / "build/runbooks/verdict.json").read_bytes()
+    other = tiny_llama / "other.json"
+    other.write_text("{}")
+    try:
+        done = stepladder(project, "climb", check=False)
+    finally:
+        other.unlink()
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tiny_llama}: the base model is not the one of the last verdict")
+    assert "climb --force" in done.stderr
+    assert (project / "build/runbooks/verdict.json").read_bytes() == before
+
+
 def test_the_verdict_is_told_though_it_cannot_be_registered(project: Path) -> None:
     parameters = project / "params.yaml"
     original = parameters.read_text()
@@ -345,13 +359,15 @@ def test_the_runs_are_in_mlflow(project: Path) -> None:
         "runs = mlflow.search_runs(experiment_names=['stepladder'], output_format='list');"
         "print(sorted({run.info.run_name for run in runs}));"
         "v = mlflow.MlflowClient().get_model_version_by_alias('stepladder-runbooks', 'challenger');"
+        "climb = next(run for run in runs if run.info.run_name == 'climb runbooks');"
+        "print({'hardware', 'engine.max_model_len', 'tuning.clip'} <= set(climb.data.params));"
         "metrics = {run.info.run_name: set(run.data.metrics) for run in runs};"
         "print({'retrieval.recall_at_3.low', 'gap.knowledge'} <= metrics['climb runbooks']);"
         "print({'slice.all.low', 'dev.zero-shot', 'cost_per_1000'} <= metrics['runbooks rag']);"
         "print(v.tags['rung'])"
     )
     said = run(project, "-c", code).stdout
-    assert said.count("True") == 2
+    assert said.count("True") == 3
     assert "['climb runbooks', 'runbooks prompt', 'runbooks rag']" in said
     assert said.split()[-1] == "rag"
 
