@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from stepladder.cli import main
+from stepladder.cli import app, main
+from stepladder.samples.build import SampleReport
+from stepladder.settings import Settings
 from tests.end_to_end.project import ROOT, make_project
 
 HEAVY = ("torch", "vllm", "great_expectations", "sentence_transformers", "mlflow", "transformers", "pandas")
@@ -96,6 +99,22 @@ def test_an_unknown_sample_names_the_known_ones(project: Path) -> None:
     done = stepladder(project, "sample", "poetry")
     assert done.returncode == 1
     assert "module-qa" in done.stderr
+
+
+@pytest.mark.parametrize(("flags", "every"), [([], False), (["--all"], True)])
+def test_a_sample_of_every_module_is_built_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, project: Path, flags: list[str], every: bool
+) -> None:
+    built: list[tuple[str, bool]] = []
+
+    def build(name: str, settings: Settings, *, force: bool) -> SampleReport:
+        built.append((name, settings.sample.module_qa.all))
+        return SampleReport(name=name, pages=1, cases=1, examples=1, seconds=1, reused=force)
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr("stepladder.samples.build.build_sample", build)
+    assert CliRunner().invoke(app, ["sample", "module-qa", *flags]).exit_code == 0
+    assert built == [("module-qa", every)]
 
 
 def test_ctrl_c_in_a_command_ends_with_one_line_and_code_130(

@@ -179,6 +179,12 @@ def test_climbing_again_runs_no_stage_and_asks_nothing(project: Path, stub: Stub
     assert (project / "build/runbooks/verdict.json").read_bytes() == before
 
 
+def test_dvc_alone_finds_nothing_to_do_after_a_climb(project: Path) -> None:
+    lock = (project / "dvc.lock").read_bytes()
+    assert "up to date" in run(project, "-m", "dvc", "repro").stdout
+    assert (project / "dvc.lock").read_bytes() == lock
+
+
 def test_other_files_of_the_base_model_are_seen(project: Path, tiny_llama: Path) -> None:
     before = (project / "build/runbooks/verdict.json").read_bytes()
     other = tiny_llama / "other.json"
