@@ -106,7 +106,7 @@ def test_a_kill_after_training_leaves_nothing_to_learn_again(
 ) -> None:
     workspace = make(tmp_path, tiny_llama, examples(12))
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise KilledError
 
     with monkeypatch.context() as patched:

@@ -6,6 +6,7 @@ adapters were trained on and what serves: it should be meant. To write it again,
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -73,8 +74,10 @@ def stub() -> Iterator[StubServer]:
 def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Workspace:
     """A task whose documents are indexed with the real embedder."""
     root = tmp_path_factory.mktemp("golden")
-    parameters = {**PARAMETERS, "tasks": ["runbooks"], "hardware": "cpu"}
+    parameters = {**copy.deepcopy(PARAMETERS), "tasks": ["runbooks"], "hardware": "cpu"}
     parameters["models"] = {**PARAMETERS["models"], "base": str(tiny_llama)}
+    parameters["knowledge"] = {"chunk_tokens": 96, "top_k": 3, "prefetch": 50, "rrf_k": 2}
+    parameters["sizes"]["cpu"]["context_tokens"] = 300
     parameters["engine"] = {**PARAMETERS["engine"], "dtype": "float32"}
     made = Workspace(root, Settings.model_validate(parameters))
     task = root / "tasks/runbooks"
