@@ -54,7 +54,7 @@ def trl(base: str, rows: list[TrainingRow], tuning: Tuning, seed: int, plain: bo
     from transformers import AutoModelForCausalLM
     from trl import SFTConfig, SFTTrainer
 
-    from stepladder.hardware import preferred_dtype
+    from stepladder.hardware import device, preferred_dtype
 
     tokenizer = load_tokenizer(base)
     order = [row for step in plan_batches(len(rows), tuning.batch_size, 1, seed) for row in step]
@@ -77,6 +77,7 @@ def trl(base: str, rows: list[TrainingRow], tuning: Tuning, seed: int, plain: bo
             lr_scheduler_type="cosine",
             warmup_steps=max(1, round(len(rows) / tuning.batch_size * tuning.warm_up)),
             max_grad_norm=tuning.clip,
+            use_cpu=device() == "cpu",
             bf16=preferred_dtype() == "bfloat16",
             train_sampling_strategy="sequential",
             logging_steps=1,

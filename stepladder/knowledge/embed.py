@@ -196,7 +196,7 @@ def encode_cached(
     for start in range(0, len(order), _SAVE_EVERY):
         part = order[start : start + _SAVE_EVERY]
 
-        def report(done: int, _: int, start: int = start) -> None:
+        def report(done: float, _: float, start: int = start) -> None:
             if progress:
                 progress(start + done, len(order))
 
