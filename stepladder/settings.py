@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, field_validator, model_validator
@@ -81,7 +81,10 @@ class Tuning(Strict):
     rank: int = Field(default=16, gt=0)
     alpha: int = Field(default=32, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
     learning_rate: float = Field(default=1e-3, gt=0)
+    warm_up: float = Field(default=0.05, ge=0, lt=1, description="share of the steps, one at least")
+    clip: float = Field(default=1.0, gt=0, description="largest norm of a step's gradient")
     lora_plus_ratio: float = Field(default=4.0, ge=1)
     epochs: int = Field(default=1, gt=0)
     batch_size: int = Field(default=4, gt=0, description="examples a step")

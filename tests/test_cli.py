@@ -18,8 +18,10 @@ from stepladder.ladder.advise import NOT_MEASURED, Situation
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.markdown import summary
 from stepladder.ladder.verdict import decide
+from stepladder.samples.build import SampleReport
+from stepladder.settings import Settings
 from stepladder.stages.workspace import save
-from tests.end_to_end.project import ROOT
+from tests.end_to_end.project import ROOT, make_project
 from tests.ladder.conftest import SCORES, make_evidence, make_outcomes
 
 HEAVY = ("torch", "vllm", "great_expectations", "sentence_transformers", "mlflow", "transformers", "pandas")
@@ -72,23 +74,10 @@ def test_a_mistyped_parameter_is_named_with_the_nearest_known_one(project: Path)
 
 
 def test_a_verdict_that_is_not_there_says_how_to_make_it(project: Path) -> None:
-    write_task(project)
+    write_task(project / "tasks/module-qa")
     done = stepladder(project, "verdict", "module-qa")
     assert done.returncode == 1
     assert "dvc repro" in done.stderr
-
-
-def write_task(project: Path) -> Path:
-    """A task folder without rows, and where its verdict belongs."""
-    task = project / "tasks" / "module-qa"
-    task.mkdir(parents=True)
-    (task / "task.yaml").write_text(
-        "title: t\nscorer: exact\nbars: {score: 0.5}\nmargin: 0.1\nmonthly_requests: 1\n"
-    )
-    (task / "prompt.md").write_text("Answer.")
-    (task / "cases.jsonl").write_text("")
-    (task / "examples.jsonl").write_text("")
-    return project / "build" / "module-qa" / "verdict.json"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +96,8 @@ def test_the_exit_code_tells_the_decision_of_a_stored_verdict(
     champion = {"champion": outcomes["lora+rag"]} if decision == "keep" else {}
     made = decide(make_evidence(outcomes, **champion))
     assert made.decision == decision
-    save(write_task(project), made)
+    write_task(project / "tasks/module-qa")
+    save(project / "build/module-qa/verdict.json", made)
     monkeypatch.chdir(project)
     for form in ([], ["--json"], ["--github"]):
         done = CliRunner().invoke(app, ["verdict", "module-qa", *form])
@@ -165,6 +155,25 @@ def test_advise_asks_at_a_terminal_what_still_matters(project: Path) -> None:
     assert done.stdout.endswith("stepladder plan runbooks\n  stepladder climb\n")
 
 
+def write_task(folder: Path) -> None:
+    """The least that is a task."""
+    folder.mkdir(parents=True)
+    (folder / "task.yaml").write_text(
+        "title: t\nscorer: exact\nbars: {score: 0.5}\nmargin: 0.1\nmonthly_requests: 1\n"
+    )
+    (folder / "prompt.md").write_text("Answer.")
+    (folder / "cases.jsonl").write_text("")
+    (folder / "examples.jsonl").write_text("")
+
+
+def test_a_climb_of_a_task_that_is_not_there_says_so_before_dvc_does(project: Path) -> None:
+    write_task(project / "tasks/module-qa")
+    done = stepladder(project, "climb")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: tasks/terraform-review: no such task folder")
+    assert "dvc" not in done.stderr.lower()
+
+
 def test_wrong_usage_has_exit_code_2(project: Path) -> None:
     assert stepladder(project, "climb", "--nonsense").returncode == 2
 
@@ -173,6 +182,22 @@ def test_an_unknown_sample_names_the_known_ones(project: Path) -> None:
     done = stepladder(project, "sample", "poetry")
     assert done.returncode == 1
     assert "module-qa" in done.stderr
+
+
+@pytest.mark.parametrize(("flags", "every"), [([], False), (["--all"], True)])
+def test_a_sample_of_every_module_is_built_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, project: Path, flags: list[str], every: bool
+) -> None:
+    built: list[tuple[str, bool]] = []
+
+    def build(name: str, settings: Settings, *, force: bool) -> SampleReport:
+        built.append((name, settings.sample.module_qa.all))
+        return SampleReport(name=name, pages=1, cases=1, examples=1, seconds=1, reused=force)
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr("stepladder.samples.build.build_sample", build)
+    assert CliRunner().invoke(app, ["sample", "module-qa", *flags]).exit_code == 0
+    assert built == [("module-qa", every)]
 
 
 def test_ctrl_c_in_a_command_ends_with_one_line_and_code_130(
@@ -192,9 +217,12 @@ def test_ctrl_c_in_a_command_ends_with_one_line_and_code_130(
     assert said.out == ""
 
 
-def test_ctrl_c_in_a_climb_lets_the_stage_end_first(project: Path) -> None:
-    """A stand-in for DVC takes its time to end; both get the signal, as from a terminal."""
-    (project / "dvc.py").write_text(
+def test_ctrl_c_in_a_climb_lets_the_stage_end_first(tmp_path: Path) -> None:
+    """The stage takes its time to end; it, DVC and the climb all get the signal, as from a terminal."""
+    project = make_project(tmp_path, ["t"], {})
+    write_task(project / "tasks/t")
+    (project / "dvc.yaml").write_text("stages: {slow: {cmd: python slow.py, outs: [never]}}")
+    (project / "slow.py").write_text(
         "import signal, sys\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
         "print('running', file=sys.stderr, flush=True)\n"
@@ -212,7 +240,8 @@ def test_ctrl_c_in_a_climb_lets_the_stage_end_first(project: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     assert climb.stderr is not None
-    assert climb.stderr.readline() == "running\n"
+    while climb.stderr.readline() != "running\n":
+        assert climb.poll() is None
     os.killpg(climb.pid, signal.SIGINT)
     said = climb.stderr.read().splitlines()
     assert climb.wait(30) == 130

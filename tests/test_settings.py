@@ -1,12 +1,15 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from stepladder.errors import StepladderError
-from stepladder.settings import Settings, Tuning, load_settings
+from stepladder.settings import Settings, Sizes, SizesByHardware, Tuning, load_settings
 
+ROOT = Path(__file__).parents[1]
 VARIABLES = ("MLFLOW_TRACKING_URI", "QDRANT_URL", "STEPLADDER_ENGINE_URL")
 
 
@@ -19,7 +22,7 @@ def _no_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def raw() -> dict[str, Any]:
     """The project's own parameters."""
-    value = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
+    value = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert isinstance(value, dict)
     return value
 
@@ -147,3 +150,26 @@ def test_a_task_may_be_tuned_in_batches_of_its_own() -> None:
     tuning = Tuning(batch_size=4, batch_size_of={"reviews": 2})
     assert tuning.of("reviews").batch_size == 2
     assert tuning.of("questions") == Tuning(batch_size=4)
+
+
+def names_of(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Every parameter by its place, as params.yaml and the page name it; both columns of `sizes` are one."""
+    for name, field in model.model_fields.items():
+        place = f"{path}{field.alias or name}"
+        inner = field.annotation
+        if inner is SizesByHardware:
+            yield from names_of(Sizes, f"{place}.")
+        elif isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from names_of(inner, f"{place}.")
+        else:
+            yield place
+
+
+def test_the_page_of_parameters_lists_every_one_and_no_other() -> None:
+    listed, section = [], ""
+    for line in (ROOT / "docs/03-parameters.md").read_text().splitlines():
+        if line.startswith("## "):
+            section = f"{line.removeprefix('## ')}."
+        elif line.startswith("| `"):
+            listed.append(section + line.split("`")[1])
+    assert sorted(listed) == sorted(names_of(Settings))

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stepladder.cache import Cache
+from stepladder.console import OnProgress
 from stepladder.evaluation.records import JudgeRecord, Outcome, RungOutcomes
-from stepladder.evaluation.respond import Progress, Responder
+from stepladder.evaluation.respond import Responder
 from stepladder.evaluation.score import Score, score_response
 from stepladder.knowledge.chunk import Chunk
 from stepladder.prompting.compose import Plan, compose
 from stepladder.tasks import Case, Example, Task
-
-Contexts = Sequence[Sequence[Chunk]]
 
 
 def evaluate(
     task: Task,
     plan: Plan,
     cases: Sequence[Case],
-    contexts: Contexts,
+    contexts: Sequence[Sequence[Chunk]],
     responder: Responder,
     count_tokens: Callable[[str], int],
-    progress: Progress = lambda _done, _all: None,
+    progress: OnProgress = lambda _done, _all: None,
 ) -> RungOutcomes:
     """Answer and score every case.
 

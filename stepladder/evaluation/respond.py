@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stepladder.cache import Cache
+from stepladder.console import OnProgress
 from stepladder.engine import RunningEngine, tail
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import Response
@@ -27,7 +28,6 @@ SAMPLING = {"temperature": 0.0, "seed": 0}
 # Seconds between attempts when the engine fails at a request but still runs.
 PAUSES_S = (0.5, 1.0, 2.0, 4.0)
 
-Progress = Callable[[int, int], None]
 Named = tuple[str, Request]
 """A request with a name for errors, such as ``case c12``."""
 
@@ -61,7 +61,7 @@ class Responder:
     def respond(
         self,
         requests: Sequence[Request],
-        progress: Progress = lambda _done, _all: None,
+        progress: OnProgress = lambda _done, _all: None,
         names: Sequence[str] = (),
     ) -> list[Response]:
         """One response for each request, in order.
@@ -89,7 +89,7 @@ class Responder:
             [self.model_digest, self.adapter_digest, request.model_dump(mode="json"), SAMPLING]
         )
 
-    def _ask(self, missing: dict[str, Named], progress: Progress) -> dict[str, Response]:
+    def _ask(self, missing: dict[str, Named], progress: OnProgress) -> dict[str, Response]:
         self.check(list(missing.values()))
         if self._engine is None:
             self._engine = self._stack.enter_context(self.start())
@@ -97,7 +97,7 @@ class Responder:
         return asyncio.run(self._ask_all(missing, self._engine, progress))
 
     async def _ask_all(
-        self, missing: dict[str, Named], engine: RunningEngine, progress: Progress
+        self, missing: dict[str, Named], engine: RunningEngine, progress: OnProgress
     ) -> dict[str, Response]:
         from openai import APIError, AsyncOpenAI
 

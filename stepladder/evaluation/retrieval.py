@@ -3,7 +3,7 @@
 Relevance is binary. A retrieved chunk is a find when it lies in an evidence id not yet found, so the
 parts of one section count once. Per case:
 
-- recall@k: 1 if any evidence id is found among the first k, else 0 (also called hit rate or success@k);
+- recall@k: the share of its evidence ids that are found among the first k;
 - MRR: 1 / rank of the first find in the whole list, 0 without one;
 - nDCG@k: the sum of 1 / log2(rank + 1) over the finds among the first k, over its best value,
   min(k, number of evidence ids) finds at the top (Jarvelin and Kekalainen, "Cumulated gain-based
@@ -107,23 +107,23 @@ def retrieval_metrics(
 
 
 def find_ranks(evidence: Iterable[str], retrieved: Sequence[str]) -> list[int]:
-    """Ranks (from 1) of the retrieved chunks that lie in an evidence id not found before."""
+    """For each evidence id that is found, the rank (from 1) of the first chunk that lies in it, ascending."""
     missing = set(evidence)
     ranks = []
     for rank, chunk_id in enumerate(retrieved, 1):
         found = {wanted for wanted in missing if covers(wanted, chunk_id)}
-        if found:
-            ranks.append(rank)
-            missing -= found
+        ranks += [rank] * len(found)
+        missing -= found
     return ranks
 
 
 def _case_scores(ranks: Sequence[int], case: Case, ks: Sequence[int]) -> list[float]:
     """Recall for each k, MRR, nDCG for each k."""
-    recall = [float(any(rank <= k for rank in ranks)) for k in ks]
+    evidence = len(set(case.evidence))
+    recall = [sum(rank <= k for rank in ranks) / evidence for k in ks]
     ndcg = [
-        sum(_gain(rank) for rank in ranks if rank <= k)
-        / sum(_gain(rank) for rank in range(1, min(k, len(set(case.evidence))) + 1))
+        sum(_gain(rank) for rank in set(ranks) if rank <= k)
+        / sum(_gain(rank) for rank in range(1, min(k, evidence) + 1))
         for k in ks
     ]
     return [*recall, 1 / ranks[0] if ranks else 0.0, *ndcg]

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stepladder.cache import Cache
+from stepladder.console import OnProgress
 from stepladder.errors import StepladderError
 from stepladder.files import digest_value, write_json
 from stepladder.knowledge import server, sparse
 from stepladder.knowledge.chunk import Chunk, chunk_page
 from stepladder.knowledge.edge import create_edge, seal_edge
-from stepladder.knowledge.embed import Embedder, Progress, Vectors, encode_cached
+from stepladder.knowledge.embed import Embedder, Vectors, encode_cached
 from stepladder.knowledge.index import IndexedChunk
 from stepladder.knowledge.manifest import EmbedderRecord, Manifest, Parameters, Timings
 from stepladder.settings import Knowledge
@@ -25,7 +26,7 @@ def build_index(
     folder: Path,
     cache: Cache,
     task: str,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Manifest:
     """Chunk ``pages``, embed the chunks that ``cache`` lacks, and write the index and its manifest.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepladder.cache import Cache
+from stepladder.console import OnProgress
 from stepladder.files import digest_folder, digest_text, digest_value
 from stepladder.hardware import Dtype, device, preferred_dtype
 from stepladder.knowledge.locate import model_folder
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Vectors = NDArray[np.float32]
-Progress = Callable[[int, int], None]
 """Called with (texts done, texts in all)."""
 
 # Batches of about this many tokens: large enough to fill the matrix units, small enough for the cache.
@@ -54,7 +54,7 @@ class Embedder(Protocol):
     def max_tokens(self) -> int:
         """Longest text that is read whole, tokens."""
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: OnProgress | None = None) -> Vectors:
         """Unit vectors, shape (len(texts), dimension)."""
 
     def count_tokens(self, text: str) -> int:
@@ -124,7 +124,7 @@ class SentenceEmbedder:
         counter.no_truncation()
         return counter
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: OnProgress | None = None) -> Vectors:
         """See ``Embedder``. Texts of like length go together, each text is tokenised once."""
         import torch
 
@@ -182,7 +182,7 @@ def load_embedder(name: str) -> SentenceEmbedder:
 
 
 def encode_cached(
-    embedder: Embedder, texts: Sequence[str], cache: Cache, progress: Progress | None = None
+    embedder: Embedder, texts: Sequence[str], cache: Cache, progress: OnProgress | None = None
 ) -> tuple[Vectors, int]:
     """Vectors of texts, shape (len(texts), dimension), and how many of them had to be embedded.
 
@@ -196,7 +196,7 @@ def encode_cached(
     for start in range(0, len(order), _SAVE_EVERY):
         part = order[start : start + _SAVE_EVERY]
 
-        def report(done: int, _: int, start: int = start) -> None:
+        def report(done: float, _: float, start: int = start) -> None:
             if progress:
                 progress(start + done, len(order))
 

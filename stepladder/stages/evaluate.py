@@ -33,13 +33,17 @@ def run(workspace: Workspace) -> None:
     ):
         with ExitStack() as stack:
             drafts = [(task, stack.enter_context(writing(workspace.base(task.name)))) for task in tasks]
+            asked = dict.fromkeys(workspace.settings.tasks, 0)
             # Every task's rungs before any probe: they are what a person waits for.
             for step in (_climb_cheap_rungs, _probe):
                 for task, draft in drafts:
+                    before = responder.asked
                     with contexts_of(workspace, task) as contexts:
                         step(workspace, Assistant(task, contexts, responder), draft)
+                    asked[task.name] += responder.asked - before
         _forget_other_tasks(workspace)
-        say(f"evaluate: {responder.asked} responses asked of the engine, the others were known")
+        told = ", ".join(f"{name} {count}" for name, count in asked.items())
+        say(f"evaluate: {responder.asked} responses asked of the engine ({told}), the others were known")
 
 
 def _climb_cheap_rungs(workspace: Workspace, assistant: Assistant, out: Path) -> None:

@@ -88,7 +88,8 @@ def _record(
 ) -> None:
     adapter_digest = digest_folder(out / "adapter")
     merged = merged_model(workspace, base, out / "adapter", adapter_digest)
-    lost = forgetting(base, merged)
+    with progress(f"forgetting {task.name}", "general questions") as on_progress:
+        lost = forgetting(base, merged, on_item=on_progress)
     record = TrainingRecord(
         adapter_digest=adapter_digest,
         base_digest=model_digest(base),
@@ -111,6 +112,7 @@ def merged_model(workspace: Workspace, base: str, adapter: Path, adapter_digest:
     dtype = dtype_of(workspace.settings.engine)
     folder = workspace.merged / f"{short(adapter_digest)}-{dtype}"
     if not folder.is_dir():
+        say(f"merging an adapter into {base}, as {dtype}")
         with writing(folder) as draft:
             merge(base, adapter, draft, dtype)
     return folder

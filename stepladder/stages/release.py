@@ -10,6 +10,7 @@ from stepladder.console import say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.looks import case_digests, forget_look, noted_looks, sketch
 from stepladder.evaluation.summary import summarise
+from stepladder.failures import without_password
 from stepladder.files import digest_file, read_json, write_json
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.markdown import summary
@@ -70,12 +71,14 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
     record, outcomes = adapter_record(workspace, name), all_outcomes(workspace, name)
     parameters = {
         "seed": settings.seed,
+        "hardware": settings.hardware,
         "base": settings.models.base,
         "embedder": settings.models.embedder,
         "cases": len(load_prepared(workspace.prepared(name)).cases),
         **_section("size", settings.size),
         "size.train_tokens": settings.size.tokens_to_train(name),
-        "engine.dtype": settings.engine.dtype,
+        **_section("engine", settings.engine),
+        "engine.url": without_password(settings.engine.url) if settings.engine.url else None,
         **_section("climb", settings.climb),
         **_section("cost", settings.cost),
         **_section("evaluation", settings.evaluation),

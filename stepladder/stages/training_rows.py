@@ -31,22 +31,17 @@ def training_rows(
         The rows, and how many were left out as ``too_long`` and as ``over_budget``.
     """
     settings = workspace.settings
+    longest, epochs = settings.engine.max_model_len, settings.tuning.epochs
     tokenizer = load_tokenizer(settings.models.base)
     shuffled = random.Random(settings.seed).sample(examples, len(examples))
     rows: list[TrainingRow] = []
     with contexts_of(workspace, task) as contexts:
         for start in range(0, len(shuffled), _BLOCK):
             rows += _block(workspace, task, shuffled[start : start + _BLOCK], contexts, tokenizer, start)
-            if sum(row.tokens for row in rows) >= budget:
+            if epochs * sum(row.tokens for row in rows if row.tokens <= longest) >= budget:
                 break
     unread = len(shuffled) - len(rows)
-    chosen, dropped = fit_budget(
-        rows,
-        budget,
-        settings.engine.max_model_len,
-        settings.tuning.epochs,
-        settings.seed,
-    )
+    chosen, dropped = fit_budget(rows, budget, longest, epochs, settings.seed)
     return chosen, {**dropped, "over_budget": dropped["over_budget"] + unread}
 
 

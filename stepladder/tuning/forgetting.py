@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepladder.console import OnProgress
 from stepladder.files import read_jsonl
 from stepladder.tasks import Strict
 from stepladder.tuning.rows import TrainingRow, tokenise
@@ -38,19 +39,32 @@ def general_items() -> list[GeneralItem]:
     return [GeneralItem.model_validate(value) for _, value in read_jsonl(path)]
 
 
-def forgetting(base: Path | str, merged: Path, items: Sequence[GeneralItem] | None = None) -> Forgetting:
-    """Compare a merged model with its base on general items (default: the package's own)."""
+def forgetting(
+    base: Path | str,
+    merged: Path,
+    items: Sequence[GeneralItem] | None = None,
+    on_item: OnProgress = lambda _done, _all: None,
+) -> Forgetting:
+    """Compare a merged model with its base on general items (default: the package's own).
+
+    ``on_item`` is called with (done, all) after each item of either model.
+    """
     items = general_items() if items is None else items
-    before, after = perplexity(base, items), perplexity(merged, items)
+    whole = 2 * len(items)
+    before = perplexity(base, items, lambda done: on_item(done, whole))
+    after = perplexity(merged, items, lambda done: on_item(len(items) + done, whole))
     return Forgetting(before=before, after=after, relative_rise=after / before - 1, items=len(items))
 
 
-def perplexity(model_path: Path | str, items: Sequence[GeneralItem]) -> float:
+def perplexity(
+    model_path: Path | str, items: Sequence[GeneralItem], on_item: Callable[[int], None] = lambda _done: None
+) -> float:
     """exp of the mean loss per answer token, end-of-turn included, each question asked by itself.
 
     Args:
         model_path: folder or hub id of a full model.
         items: at least one.
+        on_item: called after each with how many were asked.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -61,8 +75,11 @@ def perplexity(model_path: Path | str, items: Sequence[GeneralItem]) -> float:
     loaded = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, preferred_dtype()))
     model = loaded.to(device()).eval()
     rows = [tokenise(tokenizer, [{"role": "user", "content": item.question}], item.answer) for item in items]
+    loss = 0.0
     with torch.inference_mode():
-        loss = sum(_loss(model, row) for row in rows)
+        for number, row in enumerate(rows, 1):
+            loss += _loss(model, row)
+            on_item(number)
     return math.exp(loss / sum(len(row.answer_ids) for row in rows))
 
 

@@ -1,4 +1,4 @@
-"""LoRA on all linear layers of a frozen base, loss at the answers' tokens only; a killed run can go on."""
+"""LoRA on a frozen base, loss at the answers' tokens only; a killed run can go on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepladder.errors import StepladderError
+from stepladder.failures import first_line
 from stepladder.files import read_json, write_json, writing
 from stepladder.settings import Tuning
 from stepladder.tasks import Strict
@@ -17,9 +18,6 @@ from stepladder.tuning.rows import TrainingRow
 
 if TYPE_CHECKING:
     import torch
-
-_WARM_UP = 0.05  # share of the steps
-_CLIP = 1.0  # norm of the gradient
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,8 @@ def train(
         on_step: called after each step.
 
     Raises:
-        StepladderError: there are no rows, the loss is not finite, or the disk is full.
+        StepladderError: there are no rows, no layer has a name of ``tuning.target_modules``, the loss is not
+            finite, or the disk is full.
     """
     import torch
 
@@ -107,8 +106,8 @@ def train(
     for number in range(progress.step + 1, len(plan) + 1):
         batch = pack([rows[row] for row in plan[number - 1]], tuning.bucket)
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * schedule(number, len(plan))
-        loss = _step(model, list(weights.values()), optimizer, batch.to(model.device))
+            group["lr"] = group["peak"] * schedule(number, len(plan), tuning.warm_up)
+        loss = _step(model, list(weights.values()), optimizer, batch.to(model.device), tuning.clip)
         _require_finite(loss, number, tuning)
         seconds = time.perf_counter() - started
         progress = Progress(number, progress.tokens + batch.tokens, seconds, [*progress.losses, loss])
@@ -142,15 +141,16 @@ def _settle_config(adapter: Path) -> None:
     (adapter / "README.md").unlink(missing_ok=True)
 
 
-def schedule(number: int, total: int) -> float:
+def schedule(number: int, total: int, warm_up: float) -> float:
     """Share of the learning rate at step ``number`` of ``total``: linear warm-up, then a cosine to 0.
 
+    ``warm_up`` is its share of the steps; it takes one at least.
     Cosine annealing without restarts: Loshchilov and Hutter 2017, arXiv 1608.03983.
     """
-    warm_up = max(1, round(total * _WARM_UP))
-    if number <= warm_up:
-        return number / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (number - warm_up) / (total - warm_up + 1)))
+    rising = max(1, round(total * warm_up))
+    if number <= rising:
+        return number / rising
+    return 0.5 * (1 + math.cos(math.pi * (number - rising) / (total - rising + 1)))
 
 
 def _groups(weights: dict[str, torch.nn.Parameter], tuning: Tuning) -> list[dict[str, Any]]:
@@ -168,7 +168,7 @@ def _groups(weights: dict[str, torch.nn.Parameter], tuning: Tuning) -> list[dict
 
 def _adapted_model(base: Path | str, tuning: Tuning) -> Any:
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
     from transformers import AutoModelForCausalLM
 
     from stepladder.hardware import device, preferred_dtype
@@ -182,16 +182,29 @@ def _adapted_model(base: Path | str, tuning: Tuning) -> Any:
         r=tuning.rank,
         lora_alpha=tuning.alpha,
         lora_dropout=tuning.dropout,
-        target_modules="all-linear",
+        target_modules=tuning.target_modules,
         task_type="CAUSAL_LM",
     )
-    adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
+    adapted = _with_adapter(model, config)
     lean(adapted)
     return adapted.to(device()).train()
 
 
+def _with_adapter(model: Any, config: Any) -> Any:
+    from peft import get_peft_model
+
+    try:
+        return get_peft_model(model, config, autocast_adapter_dtype=True)
+    except ValueError as error:  # no such layers, or not of a kind that PEFT adapts
+        raise StepladderError(
+            f"no adapter fits the base model: {first_line(error)}",
+            where="tuning.target_modules in params.yaml",
+            remedy="name linear layers of the model, such as q_proj, or set it to all-linear",
+        ) from error
+
+
 def _step(
-    model: Any, weights: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer, batch: Any
+    model: Any, weights: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer, batch: Any, clip: float
 ) -> float:
     """Forward, backward and update; returns the mean loss per answer token."""
     import torch
@@ -205,7 +218,7 @@ def _step(
     ).logits[0]
     loss = torch.nn.functional.cross_entropy(logits.float(), batch.targets)
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(weights, _CLIP)
+    torch.nn.utils.clip_grad_norm_(weights, clip)
     optimizer.step()
     optimizer.zero_grad()
     return float(loss.item())

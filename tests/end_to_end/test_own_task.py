@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from stepladder.errors import MAY_PASS
 from stepladder.ladder.markdown import EXIT_CODES
 from stepladder.signing import SIGNING_KEY, VERIFY_KEY
 from tests.end_to_end.project import make_project, read_rows, run, stepladder, write_rows
@@ -195,6 +197,40 @@ def test_climbing_again_runs_no_stage_and_asks_nothing(project: Path, stub: Stub
     assert (project / "build/runbooks/verdict.json").read_bytes() == before
 
 
+def test_dvc_alone_finds_nothing_to_do_after_a_climb(project: Path) -> None:
+    lock = (project / "dvc.lock").read_bytes()
+    assert "up to date" in run(project, "-m", "dvc", "repro").stdout
+    assert (project / "dvc.lock").read_bytes() == lock
+
+
+def test_other_files_of_the_base_model_are_seen(project: Path, tiny_llama: Path) -> None:
+    before = (project / "build/runbooks/verdict.json").read_bytes()
+    other = tiny_llama / "other.json"
+    other.write_text("{}")
+    try:
+        done = stepladder(project, "climb", check=False)
+    finally:
+        other.unlink()
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tiny_llama}: the base model is not the one of the last verdict")
+    assert "climb --force" in done.stderr
+    assert (project / "build/runbooks/verdict.json").read_bytes() == before
+
+
+def test_the_verdict_is_told_though_it_cannot_be_registered(project: Path) -> None:
+    parameters = project / "params.yaml"
+    original = parameters.read_text()
+    parameters.write_text(original.replace("sqlite:///mlflow.db", "foo://bar"))
+    done = stepladder(project, "climb", check=False)
+    parameters.write_text(original)
+    assert done.returncode == MAY_PASS
+    assert "runbooks: bar 0.50" in done.stdout
+    assert "report: " in done.stdout
+    assert "next:" not in done.stdout
+    assert done.stderr.count("error: ") == 1
+    assert "MLflow's store cannot be used" in done.stderr
+
+
 def test_a_changed_prompt_asks_again_but_neither_embeds_nor_trains(project: Path, stub: StubServer) -> None:
     prompt = project / "tasks/runbooks/prompt.md"
     original = prompt.read_text()
@@ -236,9 +272,11 @@ def test_one_edited_prompt_asks_only_its_tasks_cases_again(project: Path, stub: 
         before = len(stub.seen)
         if change:
             change.write_text(change.read_text() + " Be brief.")
-        stepladder(project, "stage", "evaluate")
+        said = stepladder(project, "stage", "evaluate").stderr
         texts = [body["messages"][-1]["content"] for body in stub.seen[before:]]
         greeted = sum("Greet the" in text for text in texts)
+        told = f"(runbooks {len(texts) - greeted}, greetings {greeted})"
+        assert f"{len(texts)} responses asked of the engine {told}" in said
         return {"greetings": greeted, "runbooks": len(texts) - greeted}
 
     asked_after(None)
@@ -262,6 +300,80 @@ def test_a_leak_stops_the_run_names_the_rows_and_keeps_the_last_verdict(project:
     examples.write_text(original)
     assert done.returncode == 1
     assert "case-metrics" in done.stderr
+    assert done.stderr.lower().count("error: ") == 1
+    assert (project / "build/runbooks/verdict.json").read_bytes() == before
+
+
+def change_parameters(project: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = project / "params.yaml"
+    parameters = yaml.safe_load(path.read_text())
+    change(parameters)
+    path.write_text(yaml.safe_dump(parameters, sort_keys=False))
+
+
+def forget_the_prompt(project: Path) -> None:
+    (project / "tasks/runbooks/prompt.md").unlink()
+
+
+def mistype_a_parameter(project: Path) -> None:
+    change_parameters(project, lambda given: given["tuning"].update(learning_rat=1))
+
+
+def empty_the_knowledge(project: Path) -> None:
+    for page in (project / "tasks/runbooks/knowledge").iterdir():
+        page.write_text(" ")
+
+
+def name_evidence_that_is_not_there(project: Path) -> None:
+    path = project / "tasks/runbooks/cases.jsonl"
+    write_rows(path, [{**row, "evidence": ["metrics#gone"]} for row in read_rows(path)])
+
+
+def name_a_model_that_is_not_there(project: Path) -> None:
+    change_parameters(project, lambda given: given["models"].update(base="models/none"))
+
+
+def want_a_port_in_use(project: Path) -> None:
+    change_parameters(
+        project, lambda given: given["engine"].update(url=None, port=urlsplit(given["engine"]["url"]).port)
+    )
+
+
+@pytest.mark.parametrize(
+    ("break_it", "where", "what", "remedy"),
+    [
+        (forget_the_prompt, "tasks/runbooks/prompt.md", "the task has no prompt.md", "add it"),
+        (mistype_a_parameter, "params.yaml", "did you mean `learning_rate`?", "docs/03-parameters.md"),
+        (empty_the_knowledge, "tasks/runbooks/knowledge", "holds no text", "add Markdown files"),
+        (name_evidence_that_is_not_there, "cases.jsonl:1", "no such page or section: metrics#gone", "mend"),
+        (name_a_model_that_is_not_there, "models/none", "no base model here", "stepladder setup"),
+        (want_a_port_in_use, "engine.port", "is in use", "choose another port"),
+    ],
+)
+def test_bad_input_gets_one_clear_error_and_leaves_the_last_verdict(
+    project: Path,
+    tmp_path: Path,
+    break_it: Callable[[Path], None],
+    where: str,
+    what: str,
+    remedy: str,
+) -> None:
+    shutil.copytree(project / "tasks", tmp_path / "tasks")
+    shutil.copy2(project / "params.yaml", tmp_path)
+    before = (project / "build/runbooks/verdict.json").read_bytes()
+    break_it(project)
+    try:
+        done = stepladder(project, "climb", check=False)
+    finally:
+        shutil.rmtree(project / "tasks")
+        shutil.copytree(tmp_path / "tasks", project / "tasks")
+        shutil.copy2(tmp_path / "params.yaml", project)
+    assert done.returncode == 1
+    told = done.stderr[done.stderr.index("error: ") :]
+    assert told.lower().count("error: ") == 1
+    assert where in told
+    assert what in told
+    assert remedy in told.partition("What to do: ")[2]
     assert (project / "build/runbooks/verdict.json").read_bytes() == before
 
 
@@ -271,6 +383,8 @@ def test_the_runs_are_in_mlflow(project: Path) -> None:
         "runs = mlflow.search_runs(experiment_names=['stepladder'], output_format='list');"
         "print(sorted({run.info.run_name for run in runs}));"
         "v = mlflow.MlflowClient().get_model_version_by_alias('stepladder-runbooks', 'challenger');"
+        "climb = next(run for run in runs if run.info.run_name == 'climb runbooks');"
+        "print({'hardware', 'engine.max_model_len', 'tuning.clip'} <= set(climb.data.params));"
         "metrics = {run.info.run_name: set(run.data.metrics) for run in runs};"
         "print({'retrieval.recall_at_3.low', 'gap.knowledge'} <= metrics['climb runbooks']);"
         "print({'slice.all.low', 'dev.zero-shot', 'cost_per_1000'} <= metrics['runbooks rag']);"

@@ -47,6 +47,13 @@ def test_parts_of_a_section_count_once_and_every_evidence_counts_in_ndcg() -> No
     assert both.overall.recall[3].value == 1
 
 
+def test_recall_is_the_share_of_the_evidence_that_is_found() -> None:
+    assert find_ranks(["a", "a#x"], ["z#", "a#x", "a#y"]) == [2, 2]
+    some = retrieval_metrics([case(0, ["a#x", "b"])], [["a#x", "z#", "b#y"]], ks=(1, 2, 3), resamples=100)
+    assert some is not None
+    assert {k: one.value for k, one in some.overall.recall.items()} == {1: 0.5, 2: 0.5, 3: 1}
+
+
 def test_cases_without_evidence_are_left_out() -> None:
     metrics = retrieval_metrics([case(0, ["a"]), case(1, [])], [["a#"], ["a#"]], resamples=100)
     assert metrics is not None

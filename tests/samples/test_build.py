@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from stepladder.data.headings import section_ids
 from stepladder.errors import StepladderError
 from stepladder.files import digest_folder, write_jsonl
 from stepladder.samples import build
-from stepladder.samples.build import WHEELS, build_sample
+from stepladder.samples.build import WHEELS, build_sample, with_all_modules
 from stepladder.settings import Settings, load_settings
 from stepladder.tasks import load_task
 
@@ -96,6 +97,23 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(StepladderError, match="module-qa, terraform-review"):
         build_sample("terrafrom-review", settings_for(), tmp_path)
+
+
+def test_all_modules_make_a_sample_of_their_own() -> None:
+    few = settings_for()
+    every = with_all_modules(few)
+    assert (few.sample.module_qa.all, every.sample.module_qa.all) == (False, True)
+    assert every.model_copy(update={"sample": few.sample}) == few
+    assert every.sample.terraform_review == few.sample.terraform_review
+
+
+def test_a_sample_of_some_modules_is_not_taken_for_one_of_all(tmp_path: Path) -> None:
+    few = settings_for()
+    (tmp_path / "module-qa").mkdir()
+    digest = build._inputs_digest("module-qa", few)
+    (tmp_path / "module-qa/.sample.json").write_text(json.dumps({"digest": digest}))
+    assert build.is_current("module-qa", few, tmp_path)
+    assert not build.is_current("module-qa", with_all_modules(few), tmp_path)
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def test_wheels_that_are_there_are_not_asked_for_again(
 
 
 def test_a_failed_download_names_the_reason_and_the_remedy(
-    requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(command: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
         assert {"download", "--no-deps", "--only-binary=:all:"} <= set(command)
@@ -41,6 +41,7 @@ def test_a_failed_download_names_the_reason_and_the_remedy(
     monkeypatch.setattr(subprocess, "run", fails)
     with pytest.raises(StepladderError, match="no route to the index") as caught:
         fetch_wheels(requirements, tmp_path / "wheels")
+    assert "downloading the wheels of acme 3.0, acme-core 2.1" in capsys.readouterr().err
     assert "run the same command again" in caught.value.remedy
 
 

@@ -22,7 +22,7 @@ def test_a_random_model_guesses_no_better_than_by_chance(tiny_llama: Path) -> No
     assert size < perplexity(tiny_llama, general_items()[:3]) < 10 * size
 
 
-def test_perplexity_is_that_of_the_answer_alone(tiny_llama: Path) -> None:
+def test_perplexity_is_that_of_the_answer_alone(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -37,12 +37,15 @@ def test_perplexity_is_that_of_the_answer_alone(tiny_llama: Path) -> None:
     )
     with torch.inference_mode():
         shares = torch.log_softmax(model(torch.tensor([whole])).logits[0], dim=-1)
+    monkeypatch.setattr("stepladder.hardware.preferred_dtype", lambda: "float32")
     loss = -sum(shares[place - 1, whole[place]].item() for place in range(start, len(whole)))
     assert perplexity(tiny_llama, [ITEM]) == pytest.approx(math.exp(loss / (len(whole) - start)), rel=1e-4)
 
 
 def test_a_model_forgets_nothing_beside_itself(tiny_llama: Path) -> None:
-    lost = forgetting(tiny_llama, tiny_llama, [ITEM])
+    seen: list[tuple[float, float]] = []
+    lost = forgetting(tiny_llama, tiny_llama, [ITEM], lambda *progress: seen.append(progress))
+    assert seen == [(1, 2), (2, 2)]
     assert lost.relative_rise == 0
     assert lost.before == lost.after
     assert lost.items == 1

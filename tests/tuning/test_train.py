@@ -125,9 +125,36 @@ def test_no_rows_is_an_error(tiny_llama: Path, tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_rises_then_falls_to_nearly_nothing() -> None:
-    shares = [schedule(number, 100) for number in range(1, 101)]
+    shares = [schedule(number, 100, 0.05) for number in range(1, 101)]
     assert shares[:5] == sorted(shares[:5])
     assert shares[4] == 1.0
     assert shares[5:] == sorted(shares[5:], reverse=True)
     assert 0 < shares[-1] < 0.01
-    assert schedule(1, 1) == 1.0
+    assert schedule(1, 1, 0.05) == 1.0
+    assert [schedule(number, 4, 0.5) for number in (1, 2)] == [0.5, 1.0]
+
+
+def test_only_the_layers_that_are_named_get_an_adapter(tiny_llama: Path, tmp_path: Path) -> None:
+    tuning = TUNING.model_copy(update={"target_modules": ["v_proj", "q_proj"]})
+    train(tiny_llama, ROWS[:4], tuning, 0, tmp_path, ignore)
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["target_modules"] == ["q_proj", "v_proj"]
+
+
+def test_layers_that_the_model_has_not_are_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    tuning = TUNING.model_copy(update={"target_modules": ["sing"]})
+    with pytest.raises(StepladderError, match="no adapter fits the base model: Target modules") as caught:
+        train(tiny_llama, ROWS[:4], tuning, 0, tmp_path, ignore)
+    assert caught.value.where == "tuning.target_modules in params.yaml"
+
+
+def test_a_small_clip_lets_a_step_change_less(tiny_llama: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    def moment(clip: float) -> float:
+        tuning = TUNING.model_copy(update={"clip": clip, "epochs": 1})
+        train(tiny_llama, ROWS[:4], tuning, 0, tmp_path / str(clip), ignore)
+        tensors = load_file(tmp_path / str(clip) / "checkpoint" / "state.safetensors")
+        return float(sum(value.norm() for name, value in tensors.items() if name.startswith("exp_avg/")))
+
+    assert 0 < moment(1e-6) < 1e-3 * moment(1.0)

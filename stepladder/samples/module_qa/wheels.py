@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from stepladder.console import say
 from stepladder.errors import StepladderError
 
 
@@ -18,6 +19,8 @@ def fetch_wheels(requirements: Path, folder: Path) -> dict[str, Path]:
     pins = _read_pins(requirements)
     wheels = _find(pins, folder)
     if len(wheels) < len(pins):
+        wanted = ", ".join(f"{name} {pins[name]}" for name in sorted(set(pins) - set(wheels)))
+        say(f"documentation: downloading the wheels of {wanted} (up to 60 MB, once)")
         _download(requirements, folder)
         wheels = _find(pins, folder)
     missing = sorted(set(pins) - set(wheels))
