@@ -164,6 +164,13 @@ def models_of(url: str) -> list[str]:
     return []
 
 
+def is_away(error: Exception) -> bool:
+    """Whether it says that a server, or what stands before it, is down or too busy."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in (429, 502, 503, 504)
+    return isinstance(error, httpx.TransportError)
+
+
 @contextmanager
 def _hot_loaded(base: RunningEngine, name: str, adapter: Path) -> Iterator[RunningEngine]:
     if name not in models_of(base.url):  # it may be there from before this gateway
@@ -184,4 +191,5 @@ def _post(base: RunningEngine, path: str, body: dict[str, str]) -> None:
             where=base.url,
             remedy="a vLLM that takes adapters is started with --enable-lora and"
             " VLLM_ALLOW_RUNTIME_LORA_UPDATING=True; its log tells more",
+            may_pass=is_away(error),
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -38,6 +39,10 @@ from stepladder.tasks import load_task
 
 class UnfetchedError(Exception):
     """A release could not be copied from where it lies: nobody's fault that the release could mend."""
+
+
+class MachineError(Exception):
+    """This machine cannot run a release that others may: it says nothing about the release."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +93,7 @@ class Loader:
         Raises:
             RefusalError: it is not what was registered, or fails its smoke cases.
             UnfetchedError: its files cannot be had now.
+            MachineError: its base model is not here.
             NoRoomError: its engine does not fit beside those that run.
             StepladderError: its engine or index does not open.
         """
@@ -112,16 +118,28 @@ class Loader:
             raise StepladderError("the gateway is ending")
 
     def _fetched(self, task: str, version: Version) -> Registered:
-        name = registered_name(task)
+        """The release's files; a copy here that was damaged is fetched once more before that counts."""
+        copy = self._workspace.releases / short(version.digest)
         try:
-            found = fetch_version(name, version.version, version.digest, self._workspace.releases)
-            require_contents(found)
+            try:
+                found = self._whole(task, version)
+            except NotAsRegisteredError:
+                shutil.rmtree(copy, ignore_errors=True)
+                found = self._whole(task, version)
         except NotAsRegisteredError as error:
+            shutil.rmtree(copy, ignore_errors=True)
             raise RefusalError(error.what) from error
         except Exception as error:
             raise UnfetchedError(f"its files cannot be had: {error}") from error
         if found.release.task != task:
             raise RefusalError(f"it is a release of task {found.release.task!r}")
+        return found
+
+    def _whole(self, task: str, version: Version) -> Registered:
+        found = fetch_version(
+            registered_name(task), version.version, version.digest, self._workspace.releases
+        )
+        require_contents(found)
         return found
 
     def _engine_for(self, registered: Registered, stack: ExitStack) -> tuple[RunningEngine, str]:
@@ -145,11 +163,14 @@ class Loader:
         return device() == "cuda" if wanted == "auto" else wanted == "hot"
 
     def _require_base(self, name: str, digest: str) -> str:
-        base = require_base(name)
-        if base not in self._bases:  # it is large, and read once
-            self._bases[base] = model_digest(base)
-        if self._bases[base] != digest:
-            raise RefusalError(f"it was made with another base model than the one in {base}")
+        try:
+            base = require_base(name)
+            found = self._bases.get(base) or model_digest(base)
+        except StepladderError as error:
+            raise MachineError(f"{error.where}: {error.what}") from error
+        if found != digest:
+            raise MachineError(f"it was made with another base model than the one in {base}")
+        self._bases[base] = found  # it is large: what was right once is not read again
         return base
 
     def _index(self, registered: Registered) -> IndexPlace | None:

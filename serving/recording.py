@@ -22,7 +22,7 @@ def recorded(
     """Record what was asked now, and what became of it when the block is left, however it is.
 
     Args:
-        limit: the deadline around the block. It is asked, not the clock: timers fire up to a millisecond early.
+        limit: the deadline around the block. It is asked, not the clock: timers may fire a little early.
     """
     started = time.monotonic()
     messages = [turn.model_dump() for turn in asked.said.history]

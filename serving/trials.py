@@ -115,7 +115,7 @@ class Trials:
             outcome = f"{'promoted' if found.step == 'promote' else 'sent back'}: {found.reason}"
         notes = [Note(task, version, "tried", outcome)]
         if found.step == "promote" and not trial.shadow:
-            notes.append(Note(task, version, "promoted", outcome))
+            notes.append(Note(task, version, "promoted", outcome, trial.champion))
         self._reconciler.note(notes)
 
     def _write(self, task: str, trial: Trial, step: str, more: dict[str, Any]) -> None:

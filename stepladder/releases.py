@@ -287,13 +287,14 @@ def read_release(folder: Path) -> Release:
     """Read ``release.json``.
 
     Raises:
-        StepladderError: it is missing or of another form.
+        NotAsRegisteredError: it is missing or of another form.
     """
     try:
         return Release.model_validate(read_json(folder / "release.json"))
-    except ValidationError as error:
+    except (StepladderError, ValidationError) as error:
+        what = error.what if isinstance(error, StepladderError) else explain(error)
         raise NotAsRegisteredError(
-            f"not a release: {explain(error)}", where=str(folder), remedy="run `stepladder climb` again"
+            f"not a release: {what}", where=str(folder), remedy="run `stepladder climb` again"
         ) from error
 
 

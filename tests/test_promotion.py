@@ -133,11 +133,31 @@ def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlfl
     assert standing(TASK).versions["2"].shadow
 
     registry = MlflowRegistry(store, [TASK])
-    notes = [Note(TASK, "2", "tried", "promoted: well done"), Note(TASK, "2", "promoted")]
+    notes = [Note(TASK, "2", "tried", "promoted: well done"), Note(TASK, "2", "promoted", champion="1")]
     found = registry.sync(notes)[0][TASK]
     assert aliases(found) == ("2", "1", "2")
     assert found.versions["2"].share == 0
     assert registry.sync(notes)[0][TASK].previous == "1", "written twice it is as written once"
+    promote(TASK, "3")
+    assert registry.sync(notes)[0][TASK].champion == "3", "a person decided meanwhile"
+
+
+def test_what_was_written_before_the_registry_fell_silent_is_not_written_again(
+    store: Mlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(TASK, "1")
+    registry, notes = MlflowRegistry(store, [TASK]), [Note(TASK, "2", "promoted", champion="1")]
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(registry, "_wanted", silent)
+        registry.sync(notes)
+    rollback(TASK)
+    assert registry.sync(notes)[0][TASK].champion == "1"
+    registry.sync([Note(TASK, "1", "promoted", champion="1")])
+    assert registry.sync(notes)[0][TASK].champion == "2", "another trial, later"
+
+
+def silent(_: Standing) -> Standing:
+    raise ConnectionError("refused")
 
 
 def test_a_share_that_a_person_mistyped_is_none(store: Mlflow) -> None:

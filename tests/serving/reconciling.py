@@ -21,7 +21,7 @@ from tests.stub_engine import StubEngine, stub_engine
 
 TASK = "plain"
 WORDS = 20
-FAST = Reconcile(every_s=0.05, pause_s=0.01)
+FAST = Reconcile(every_s=0.05, pause_s=0.01, most_pause_s=0.02)
 
 
 class FakeRegistry:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.loading import Loader
+from serving.loading import Loader, MachineError, UnfetchedError
 from serving.router import Lineup
 from serving.search import SearchProcess
 from serving.settings import Reconcile
@@ -43,6 +44,38 @@ def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loader]:
     make_base(tmp_path)
     with closing(SearchProcess()) as searches:
         yield Loader(workspace_in(tmp_path), Reconcile(), searches)
+
+
+class Artifacts:
+    """What MLflow has of a release: a folder, fetched as often as it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.fetched = 0
+
+    def take(self, release: Path) -> None:
+        shutil.copytree(release, self.folder)
+
+    def fetch(self, *_: Any, **__: Any) -> str:
+        self.fetched += 1
+        return str(self.folder)
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifacts:
+    import mlflow
+
+    made = Artifacts(tmp_path / "artifacts")
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", made.fetch)
+    return made
+
+
+def damage(path: Path) -> None:
+    path.write_text(path.read_text().replace("Hello", "Bye") if path.name == OUTCOMES else "{ }")
+
+
+def copy_of(folder: Path, version: Version) -> Path:
+    return workspace_in(folder).releases / short(version.digest)
 
 
 def workspace_in(folder: Path) -> Workspace:
@@ -98,16 +131,49 @@ def test_what_is_as_registered_is_loaded_and_let_go(loader: Loader, tmp_path: Pa
         ("task/prompt.md", "prompt is not the one that was registered"),
         ("release.json", "not a release"),
         (OUTCOMES, "2 of 2 smoke cases"),
-        ("models/tiny/config.json", "made with another base model"),
     ],
 )
-def test_what_was_changed_since_is_refused(loader: Loader, tmp_path: Path, changed: str, why: str) -> None:
+def test_what_is_not_as_registered_where_it_comes_from_is_refused(
+    loader: Loader, tmp_path: Path, artifacts: Artifacts, changed: str, why: str
+) -> None:
     version = plain(tmp_path)
-    folder = tmp_path if changed.startswith("models") else tmp_path / ".stepladder/releases"
-    for path in folder.rglob(Path(changed).name):
-        path.write_text(path.read_text().replace("Hello", "Bye") if changed == OUTCOMES else "{ }")
+    damage(copy_of(tmp_path, version) / changed)
+    artifacts.take(copy_of(tmp_path, version))
     with pytest.raises(RefusalError, match=why):
         loader.load("t", version)
+
+
+@pytest.mark.parametrize("changed", ["task/prompt.md", "release.json"])
+@pytest.mark.parametrize("how", [damage, Path.unlink])
+def test_a_copy_that_was_damaged_is_fetched_once_more(
+    loader: Loader, tmp_path: Path, artifacts: Artifacts, changed: str, how: Callable[[Path], None]
+) -> None:
+    version = plain(tmp_path)
+    artifacts.take(copy_of(tmp_path, version))
+    how(copy_of(tmp_path, version) / changed)
+    loader.load("t", version).close()
+    assert artifacts.fetched == 1
+
+
+def test_a_damaged_copy_without_a_registry_is_no_reason_to_refuse(loader: Loader, tmp_path: Path) -> None:
+    version = plain(tmp_path)
+    damage(copy_of(tmp_path, version) / "task/prompt.md")
+    with pytest.raises(UnfetchedError):
+        loader.load("t", version)
+
+
+def test_another_base_model_is_this_machines_fault_and_mended_without_a_restart(
+    loader: Loader, tmp_path: Path
+) -> None:
+    version = plain(tmp_path)
+    config = tmp_path / "models/tiny/config.json"
+    before = config.read_text()
+    for wrong, why in (("{ }", "another base model"), (None, "no base model")):
+        config.write_text(wrong) if wrong else config.unlink()
+        with pytest.raises(MachineError, match=why):
+            loader.load("t", version)
+    config.write_text(before)
+    loader.load("t", version).close()
 
 
 def test_a_release_of_another_task_is_refused(loader: Loader, tmp_path: Path) -> None:

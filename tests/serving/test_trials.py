@@ -94,6 +94,7 @@ def test_a_challenger_that_fails_is_sent_back_and_one_that_does_well_promoted(ho
         told = Told()
         look(gate, told, times=2)
         assert [note.kind for note in told.notes] == ["tried", "promoted"], "said once"
+        assert told.notes[1].champion == "1"
         assert "promoted: it is no worse" in told.notes[0].reason
 
         other.says = lambda _: 500
