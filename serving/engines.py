@@ -23,6 +23,7 @@ from stepladder.settings import Engine
 
 T = TypeVar("T")
 _PROBE_S = 10.0
+_MOST_SILENT = 3
 _LOAD_S = 120.0
 
 
@@ -153,15 +154,22 @@ class Engines:
 
 
 def _usable(running: RunningEngine) -> bool:
-    return running.alive() and running.model in models_of(running.url)
+    """Whether it need not be replaced. Silence alone is no reason: under load an engine answers late."""
+    ours = running.log is not None
+    if ours and not running.alive():  # a look at the process
+        return False
+    for _ in range(1 if ours else _MOST_SILENT):
+        if (names := models_of(running.url)) is not None:
+            return running.model in names
+    return ours
 
 
-def models_of(url: str) -> list[str]:
-    """The names of the models that a server has loaded; none where it does not answer."""
+def models_of(url: str) -> list[str] | None:
+    """The names of the models that a server has loaded; None where it does not answer."""
     with suppress(httpx.HTTPError, KeyError, ValueError):
         answer = httpx.get(f"{url}/models", timeout=_PROBE_S).raise_for_status()
         return [str(one["id"]) for one in answer.json()["data"]]
-    return []
+    return None
 
 
 def is_away(error: Exception) -> bool:
@@ -173,13 +181,15 @@ def is_away(error: Exception) -> bool:
 
 @contextmanager
 def _hot_loaded(base: RunningEngine, name: str, adapter: Path) -> Iterator[RunningEngine]:
-    if name not in models_of(base.url):  # it may be there from before this gateway
+    ours = name not in (models_of(base.url) or [])
+    if ours:  # it may be there from before this gateway, or be another's
         _post(base, "load_lora_adapter", {"lora_name": name, "lora_path": str(adapter.resolve())})
     try:
         yield RunningEngine(base.url, name, base.log, base.alive)
     finally:
-        with suppress(StepladderError):  # an engine that went away has forgotten it
-            _post(base, "unload_lora_adapter", {"lora_name": name})
+        if ours:
+            with suppress(StepladderError):  # an engine that went away has forgotten it
+                _post(base, "unload_lora_adapter", {"lora_name": name})
 
 
 def _post(base: RunningEngine, path: str, body: dict[str, str]) -> None:

@@ -158,6 +158,35 @@ def test_an_engine_that_forgot_an_adapter_gets_it_again(vllm: Any, tmp_path: Pat
             assert list(vllm.adapters) == ["adapter-1"]
 
 
+@pytest.mark.parametrize(
+    ("log", "alive", "names", "usable"),
+    [
+        ("log", True, None, True),  # slow under load
+        ("log", True, ["m"], True),
+        ("log", True, ["other"], False),
+        ("log", False, ["m"], False),
+        (None, True, ["m"], True),
+        (None, True, None, False),
+    ],
+)
+def test_an_engine_is_replaced_when_it_is_dead_and_not_when_it_is_slow(
+    monkeypatch: pytest.MonkeyPatch, log: str | None, alive: bool, names: list[str] | None, usable: bool
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(module, "models_of", lambda url: asked.append(url) or names)
+    running = RunningEngine("http://e/v1", "m", Path(log) if log else None, lambda: alive)
+    assert module._usable(running) is usable
+    assert len(asked) == (0 if not alive else 3 if log is None and names is None else 1)
+
+
+def test_an_adapter_that_another_gateway_loaded_stays(vllm: Any, tmp_path: Path) -> None:
+    vllm.adapters["adapter-1"] = "there"
+    engines = Engines(Engine(url=vllm.url), tmp_path, lambda _: None)
+    with engines.running("any", attach=True) as base, engines.with_adapter(base, "adapter-1", tmp_path):
+        pass
+    assert vllm.adapters == {"adapter-1": "there"}
+
+
 def test_an_engine_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None:
     with stub_server(lambda _: 404) as server:
         engines = Engines(Engine(url=server.url), tmp_path, lambda _: None)
