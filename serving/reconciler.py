@@ -89,6 +89,7 @@ class Reconciler:
         self._ids = itertools.count(1)
         self._kept: dict[int, _Kept] = {}
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._live: dict[str, str] = {}
         self._troubles = {task: Troubles(settings) for task in self._tasks}
         self._notes: list[Note] = []
         self._syncing: asyncio.Future[tuple[dict[str, Standing], list[Note]]] | None = None
@@ -136,6 +137,7 @@ class Reconciler:
             for action in planning.plan(standing, self._actual(task)):
                 self._act(task, standing, action)
             self._line_up(task, standing)
+            self._tell_live(task, standing)
         record = self._recorded(wanted)
         await asyncio.get_running_loop().run_in_executor(None, write_record, self._record, record)
 
@@ -200,7 +202,6 @@ class Reconciler:
                 kept = self._kept[number]
                 log.info("%s: version %s answers now", task, kept.version)
                 self._router.put(task, Lineup({CHAMPION: kept.loaded.serving}))
-                self._notes.append(Note(task, kept.version, "live"))
             case Stop(reason):
                 log.warning("%s: %s", task, reason)
                 self._router.put(task, Lineup({}, reason))
@@ -227,6 +228,15 @@ class Reconciler:
         trial = _trial(standing, actual, tried)
         if (servings, trial) != (lineup.servings, lineup.trial):
             self._router.put(task, Lineup(servings, trial=trial))
+
+    def _tell_live(self, task: str, standing: Standing) -> None:
+        """Note that the champion answers: where it did not before, and where someone waits to hear it."""
+        wanted, now = standing.find(standing.champion), self._actual(task).champion
+        if wanted is None or now is None or not now.alive or now.version != wanted.version:
+            self._live.pop(task, None)
+        elif wanted.live is None or self._live.get(task) != wanted.version:
+            self._live[task] = wanted.version
+            self._notes.append(Note(task, wanted.version, "live"))
 
     async def _load(self, task: str, version: Version) -> None:
         log.info("%s: loading version %s", task, version.version)

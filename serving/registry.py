@@ -118,7 +118,7 @@ def with_notes(standings: Mapping[str, Standing], notes: Iterable[Note]) -> dict
             "refused": {"refused": note.reason},
             "passed": {"passed": True},
             "tried": {"share": 0.0},
-            "live": {},
+            "live": {"live": version.live or "now"},
         }
         versions = {**known.versions, note.version: version.model_copy(update=changes[note.kind])}
         found[note.task] = known.model_copy(update={"versions": versions})

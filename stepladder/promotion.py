@@ -3,7 +3,7 @@
 Aliases of a task's registered model: ``champion`` answers, ``previous`` is what answered before it,
 ``challenger`` was registered last. Tags of a version: ``serving.refused`` (why the gateway does not let it
 answer) and ``serving.passed`` (when its smoke cases were last found right for the first time),
-``serving.live`` (when a gateway last began to answer by it).
+``serving.live`` (when a gateway last began to answer by it as champion; gone when it is made champion anew).
 What the tags ``canary.*`` say stands in ``stepladder.trial``.
 """
 
@@ -30,7 +30,7 @@ class Version(Strict):
     """A registered version. ``refused``: why it may not answer; ``passed``: it answered well before.
 
     ``share``: of the requests, that it gets as challenger; ``shadow``: it answers them unseen; ``live``:
-    when a gateway last began to answer by it.
+    when a gateway last began to answer by it as champion.
     """
 
     version: str
@@ -168,9 +168,11 @@ def rollback(task: str) -> Move:
 def _make_champion(task: str, now: Standing, number: str) -> None:
     import mlflow
 
-    before = now.find(now.champion)
+    before, after = now.find(now.champion), now.find(number)
     if before and before.version != number and not before.refused:
         remember(task, before.version)
+    if after and after.live:  # a gateway writes it again once this version answers as champion
+        mlflow.MlflowClient().delete_model_version_tag(registered_name(task), number, LIVE_TAG)
     mlflow.MlflowClient().set_registered_model_alias(registered_name(task), CHAMPION, number)
 
 
@@ -192,7 +194,7 @@ def note_passed(task: str, version: str) -> None:
 
 
 def note_live(task: str, version: str) -> None:
-    """Mark a version as one that answers from now on."""
+    """Mark a version as the champion that answers from now on."""
     tag_version(task, version, LIVE_TAG, datetime.now(UTC).isoformat())
 
 

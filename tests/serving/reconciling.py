@@ -37,7 +37,14 @@ class FakeRegistry:
         return {TASK: self.standing}, []
 
     def promote(self, version: str | None) -> None:
-        self.standing = self.standing.model_copy(update={"champion": version})
+        """As the command does; a person in MLflow's UI leaves the tag ``serving.live``."""
+        versions = dict(self.standing.versions)
+        if version:
+            versions[version] = versions[version].model_copy(update={"live": None})
+        self.standing = self.standing.model_copy(update={"champion": version, "versions": versions})
+
+    def live(self, version: str) -> bool:
+        return self.standing.versions[version].live is not None
 
     def try_out(self, version: str, share: float) -> None:
         known = self.standing.versions

@@ -215,3 +215,28 @@ def test_a_promotion_that_is_written_late_does_not_undo_what_a_person_decided(tm
         assert shop.registry.standing.champion == "3"
 
     play(tmp_path, "1", story)
+
+
+def test_who_waits_for_a_champion_hears_of_it_whenever_it_is_what_answers(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.until(lambda: shop.registry.live("1"))
+        shop.loader.faults["2"] = lambda: UnfetchedError("down")
+        shop.registry.promote("2")
+        await shop.reconciler.step()
+        await shop.reconciler.step()
+        assert not shop.registry.live("2"), "1 still answers"
+        shop.registry.promote("1")
+        await shop.until(lambda: shop.registry.live("1"))  # though nothing had to be switched
+        shop.registry.promote("1")
+        await shop.until(lambda: shop.registry.live("1"))  # the same again
+
+        shop.loader.kill_all()
+        shop.registry.promote("1")
+        shop.loader.faults["1"] = lambda: UnfetchedError("down")
+        await shop.reconciler.step()
+        await shop.reconciler.step()
+        assert not shop.registry.live("1"), "its engine is dead"
+        del shop.loader.faults["1"]
+        await shop.until(lambda: shop.registry.live("1"))
+
+    play(tmp_path, "1", story)
