@@ -89,6 +89,7 @@ class Reconciler:
         self._ids = itertools.count(1)
         self._kept: dict[int, _Kept] = {}
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._short = self._pending = False
         self._live: dict[str, str] = {}
         self._troubles = {task: Troubles(settings) for task in self._tasks}
         self._notes: list[Note] = []
@@ -133,6 +134,7 @@ class Reconciler:
         await self._ask_registry()
         await self._probe.look({kept.loaded.serving.engine for kept in self._kept.values()})
         wanted = with_notes(self._wanted, [*self._told, *self._notes])
+        self._look_at_champions(wanted)
         for task, standing in wanted.items():
             for action in planning.plan(standing, self._actual(task)):
                 self._act(task, standing, action)
@@ -140,6 +142,12 @@ class Reconciler:
             self._tell_live(task, standing)
         record = self._recorded(wanted)
         await asyncio.get_running_loop().run_in_executor(None, write_record, self._record, record)
+
+    def _look_at_champions(self, wanted: Mapping[str, Standing]) -> None:
+        """All tasks' champions come before what is loaded beside any of them."""
+        seen = [(standing, self._actual(task)) for task, standing in wanted.items()]
+        self._short = any(planning.is_short(*one) for one in seen)
+        self._pending = any(planning.is_pending(*one) for one in seen)
 
     def _last_known(self) -> dict[str, Standing]:
         record = read_record(self._record)
@@ -178,6 +186,8 @@ class Reconciler:
             loading=frozenset(version for of, version in self._under_way if of == task),
             resting=self._troubles[task].resting,
             cramped=self._troubles[task].cramped,
+            short=self._short,
+            pending=self._pending,
         )
 
     def _answering(self, task: str) -> int | None:

@@ -240,3 +240,29 @@ def test_who_waits_for_a_champion_hears_of_it_whenever_it_is_what_answers(tmp_pa
         await shop.until(lambda: shop.registry.live("1"))
 
     play(tmp_path, "1", story)
+
+
+def test_after_a_restart_the_champion_before_is_loaded_too_so_that_a_rollback_only_switches(
+    tmp_path: Path,
+) -> None:
+    async def story(shop: Shop) -> None:
+        shop.registry.standing = shop.registry.standing.model_copy(update={"previous": "1"})
+        await shop.answers_with("2")
+        await shop.until(lambda: set(shop.router.lineups[TASK].servings) == {"champion", "previous"})
+        shop.registry.promote("1")
+        await shop.answers_with("1")
+        assert shop.loader.loads == ["2", "1"]
+
+    play(tmp_path, "2", story)
+
+
+def test_the_champion_before_stays_away_where_there_is_no_memory_for_it(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        shop.registry.standing = shop.registry.standing.model_copy(update={"previous": "1"})
+        shop.loader.faults["1"] = lambda: NoRoomError(1.0) if shop.loader.live else None
+        await shop.answers_with("2")
+        await shop.until(lambda: shop.loader.loads.count("1") == 3)
+        assert shop.answers == "2"
+        assert [version for version, _ in shop.loader.live] == ["2"]
+
+    play(tmp_path, "2", story)
