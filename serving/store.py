@@ -3,7 +3,8 @@
 What is promised. ``append`` never waits and never fails a request. One thread redacts what has gathered
 and commits it in one transaction, flushed to the disk (WAL, ``synchronous=FULL``), so what is committed
 survives ``kill -9`` and a power cut. An interaction is two events: ``asked``, handed over before the engine
-works, and ``answered``, handed over before the last byte is sent. A kill can so lose what was handed over
+works, and ``answered``, handed over before the last byte is sent; one that the queue had no room for is
+``refused`` alone. A kill can so lose what was handed over
 within the last transaction, a few milliseconds: of an answer just sent its ``answered``, hardly ever its
 ``asked``. Feedback is confirmed only after its commit.
 """
@@ -53,7 +54,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to an interaction. ``kind``: asked, answered or feedback."""
+    """Something that happened to an interaction. ``kind``: see ``docs/08-serving.md``."""
 
     kind: str
     interaction: str

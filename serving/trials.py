@@ -69,6 +69,7 @@ class Trials:
     async def _look(self, task: str, trial: Trial) -> None:
         since = await self._since(task, trial)
         settings, records = self._gateway.settings.canary, self._gateway.settings.records.path
+        now = time.time()
         await self._gateway.store.committed()
         seen = await asyncio.to_thread(
             observations,
@@ -76,7 +77,7 @@ class Trials:
             task,
             trial,
             since,
-            time.time(),
+            now,
             settings.slow_s,
             settings.feedback_after_s,
         )
