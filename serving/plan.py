@@ -239,6 +239,23 @@ def explain(wanted: Standing, actual: Actual) -> str:
     return _progress(champion, actual)
 
 
+def explain_trial(wanted: Standing, actual: Actual) -> str | None:
+    """Why the challenger that is to be tried is not; ``as wanted`` where it is, None where there is none."""
+    one = wanted.find(wanted.challenger)
+    if one is None or not one.share or one.version == wanted.champion:
+        return None
+    number, aim, now = one.version, target(wanted, actual), actual.champion
+    if one.refused:
+        return f"version {number} was refused: {one.refused}"
+    if aim is None or now is None or now.version != wanted.champion:
+        return f"version {number} waits for the champion to answer"
+    if tried(wanted, actual, aim):
+        return "as wanted"
+    if _gives_way(actual, aim):
+        return f"version {number} gives way to a champion that lacks memory"
+    return _progress(one, actual)
+
+
 def _progress(champion: Version, actual: Actual) -> str:
     number = champion.version
     now = actual.champion

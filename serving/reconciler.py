@@ -109,6 +109,12 @@ class Reconciler:
         self._notes.extend(notes)
         self.wake()
 
+    def is_tried(self, task: str, version: str) -> bool:
+        """Whether the registry, as far as it is known, wants this version tried on real requests."""
+        standing = with_notes(self._wanted, [*self._told, *self._notes]).get(task)
+        found = standing.find(version) if standing else None
+        return standing is None or (standing.challenger == version and found is not None and found.share > 0)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Reconcile while the block runs; then end every engine that was started."""

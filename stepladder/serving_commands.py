@@ -177,16 +177,20 @@ def _condition(wanted: Standing, there: TaskRecord | None, running: bool) -> dic
         "answers": answering.version if answering else None,
         "digest": answering.digest if answering else None,
         "engine": answering.engine if answering else None,
-        "tried": _tried(wanted),
+        "tried": _tried(wanted, there),
         "why": why,
     }
 
 
-def _tried(wanted: Standing) -> str | None:
+def _tried(wanted: Standing, there: TaskRecord | None) -> str | None:
+    """What becomes of the challenger that is to be tried."""
     one = wanted.find(wanted.challenger)
     if one is None or not one.share or one.version == wanted.champion:
         return None
-    return f"version {one.version} is tried{' unseen' if one.shadow else ''} on {one.share:.1%}"
+    how = f"tried{' unseen' if one.shadow else ''} on {one.share:.1%}"
+    if there and there.trial == "as wanted":
+        return f"version {one.version} is {how}"
+    return f"version {one.version} is to be {how}" + (f": {there.trial}" if there and there.trial else "")
 
 
 def _number(version: str | None) -> str:

@@ -120,7 +120,7 @@ def test_the_commands_move_the_alias_and_tell_what_answers(store: Mlflow, tmp_pa
     assert state["tasks"][TASK]["why"] == "the gateway has not seen the change yet"
 
 
-def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlflow) -> None:
+def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlflow, tmp_path: Path) -> None:
     with pytest.raises(StepladderError, match="needs a champion"):
         try_out(TASK, "2", 0.2)
     promote(TASK, "1")
@@ -128,7 +128,14 @@ def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlfl
     assert "version 2 is tried on 20.0% of users" in told
     assert aliases(standing(TASK)) == ("1", None, "2")
     assert (standing(TASK).versions["2"].share, standing(TASK).versions["2"].shadow) == (0.2, False)
-    assert "version 2 is tried on 20.0%" in run.invoke(app, ["status"]).stdout
+    assert "version 2 is to be tried on 20.0%\n" in run.invoke(app, ["status"]).stdout
+    for trial, says in (
+        ("as wanted", "is tried on 20.0%"),
+        ("no memory", "is to be tried on 20.0%: no memory"),
+    ):
+        tasks = {TASK: TaskRecord(wanted=standing(TASK), trial=trial)}
+        write_record(tmp_path / ".stepladder/serving.json", ServingRecord(at=time.time(), tasks=tasks))
+        assert f"version 2 {says}\n" in run.invoke(app, ["status"]).stdout
     run.invoke(app, ["canary", TASK, "--shadow"])
     assert standing(TASK).versions["2"].shadow
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from serving.plan import Action, Actual, Held, Load, Remember, Stop, Switch, Unload, explain, plan
+from serving.plan import (
+    Action,
+    Actual,
+    Held,
+    Load,
+    Remember,
+    Stop,
+    Switch,
+    Unload,
+    explain,
+    explain_trial,
+    plan,
+)
 from stepladder.promotion import Standing, Version
 
 
@@ -154,3 +166,30 @@ def test_the_next_step(what: str, standing: Standing, actual: Actual, steps: lis
 )
 def test_why_it_differs(standing: Standing, actual: Actual, told: str) -> None:
     assert explain(standing, actual) == told
+
+
+@pytest.mark.parametrize(
+    ("standing", "actual", "told"),
+    [
+        (wanted("1"), Actual(1, (ONE,)), None),
+        (trying(0.0), Actual(1, (ONE, Held(3, "3"))), None),
+        (trying(0.1), Actual(1, (ONE, Held(3, "3"))), "as wanted"),
+        (trying(0.1), Actual(), "version 3 waits for the champion to answer"),
+        (trying(0.1), Actual(1, (ONE,), frozenset("3")), "version 3 is being loaded"),
+        (trying(0.1), Actual(1, (ONE,), resting={"3": "no disk"}), "version 3 is tried again soon: no disk"),
+        (trying(0.1), Actual(1, (ONE,), cramped={"3": 1.25}), "1.2 GiB of memory are missing for version 3"),
+        (
+            trying(0.1),
+            Actual(1, (ONE, Held(3, "3")), short=True),
+            "version 3 gives way to a champion that lacks memory",
+        ),
+    ],
+)
+def test_why_a_challenger_is_not_tried(standing: Standing, actual: Actual, told: str | None) -> None:
+    assert explain_trial(standing, actual) == told
+
+
+def test_a_challenger_that_was_refused_says_why() -> None:
+    versions = {**trying(0.1).versions, "3": version("3", "bad").model_copy(update={"share": 0.1})}
+    standing = trying(0.1).model_copy(update={"versions": versions})
+    assert explain_trial(standing, Actual(1, (ONE,))) == "version 3 was refused: bad"
