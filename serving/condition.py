@@ -17,7 +17,7 @@ def task_record(wanted: Standing, actual: Actual, champion: Serving | None) -> T
             version=now.version,
             digest=champion.digest,
             rung=champion.registered.release.plan.rung,
-            engine=champion.engine.url,
+            engine=", ".join(champion.engine.urls),
             alive=now.alive,
             users=now.users,
         )

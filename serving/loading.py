@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from serving.engines import Engines
+from serving.engines import Engines, one_that_has_it
 from serving.retrieval import BatchedRetrieval
 from serving.router import Serving
 from serving.search import IndexPlace, SearchProcess
@@ -47,11 +47,15 @@ class MachineError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A loaded release. ``close`` gives back what it holds, and is for the thread that loaded it."""
+    """A loaded release. ``close`` and ``mend`` are for the thread that loaded it.
+
+    ``close`` gives back what it holds; ``mend`` gives its model to replicas of the engine that lack it.
+    """
 
     serving: Serving
     close: Callable[[], None]
     frees_gib: Callable[[], float] = lambda: 0.0
+    mend: Callable[[], None] = lambda: None
 
 
 class Loader:
@@ -61,7 +65,7 @@ class Loader:
         workspace: the base model, merged models, copies of releases.
         settings: the section ``reconcile`` of ``serving.yaml``.
         searches: the process that indexes are asked in.
-        engine_url: a server that has every release's model loaded already.
+        engine_urls: servers, replicas of each other, that have every release's model loaded already.
     """
 
     def __init__(
@@ -69,17 +73,15 @@ class Loader:
         workspace: Workspace,
         settings: Reconcile,
         searches: SearchProcess,
-        engine_url: str | None = None,
+        engine_urls: Sequence[str] = (),
     ) -> None:
         self._workspace = workspace
         self._settings = settings
         self._searches = searches
-        self._has_all = engine_url is not None
-        engine = workspace.settings.engine
-        if engine_url:
-            engine = engine.model_copy(update={"url": engine_url})
-        self._engine = engine
-        self._engines = Engines(engine, workspace.scratch / "logs", lambda _: self._go_on())
+        self._has_all = bool(engine_urls)
+        self._engine = workspace.settings.engine
+        urls = engine_urls or settings.engines or [url for url in (self._engine.url,) if url]
+        self._engines = Engines(self._engine, workspace.scratch / "logs", lambda _: self._go_on(), urls)
         self._bases: dict[str, str] = {}
         self._aborted = threading.Event()
 
@@ -102,7 +104,7 @@ class Loader:
         with ExitStack() as stack:
             engine, model = self._engine_for(registered, stack)
             place = self._index(registered)
-            self._require_smoke(registered, engine, place)
+            self._require_smoke(registered, one_that_has_it(engine), place)
             serving = Serving(
                 registered=registered,
                 task=load_task(registered.folder / "task", rows=False),
@@ -110,7 +112,12 @@ class Loader:
                 retrieval=BatchedRetrieval(partial(self._searches.search, place)) if place else None,
             )
             close = stack.pop_all().close
-            return Loaded(serving, close, lambda: self._engines.frees_gib(model))
+            return Loaded(
+                serving,
+                close,
+                lambda: self._engines.frees_gib(model),
+                lambda: self._engines.mend(engine),
+            )
         raise AssertionError  # an ExitStack hides nothing here
 
     def _go_on(self) -> None:

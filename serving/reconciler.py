@@ -89,6 +89,7 @@ class Reconciler:
         self._ids = itertools.count(1)
         self._kept: dict[int, _Kept] = {}
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._mending: dict[int, asyncio.Task[None]] = {}
         self._short = self._pending = False
         self._live: dict[str, str] = {}
         self._troubles = {task: Troubles(settings) for task in self._tasks}
@@ -139,6 +140,9 @@ class Reconciler:
         """Observe, plan and act once."""
         await self._ask_registry()
         await self._probe.look({kept.loaded.serving.engine for kept in self._kept.values()})
+        for number, kept in self._kept.items():
+            if self._probe.lacks_model(kept.loaded.serving.engine) and number not in self._mending:
+                self._mending[number] = asyncio.create_task(self._mend(number, kept))
         wanted = with_notes(self._wanted, [*self._told, *self._notes])
         self._look_at_champions(wanted)
         for task, standing in wanted.items():
@@ -273,6 +277,15 @@ class Reconciler:
             del self._under_way[task, version.version]
             self.wake()
 
+    async def _mend(self, number: int, kept: _Kept) -> None:
+        """An engine that was started again has forgotten its adapters."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._loading_thread, kept.loaded.mend)
+        except Exception as error:
+            log.warning("%s: version %s is not mended: %s", kept.task, kept.version, first_line(error))
+        finally:
+            del self._mending[number]
+
     def _unload(self, task: str, standing: Standing, number: int) -> None:
         """Take it out of the line-up, then let go of it, if no request came in between."""
         kept = self._kept[number]
@@ -295,7 +308,7 @@ class Reconciler:
 
     async def _close(self) -> None:
         self._loader.abort()
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await asyncio.gather(*self._under_way.values(), *self._mending.values(), return_exceptions=True)
         for kept in self._kept.values():
             self._loading_thread.submit(kept.loaded.close)
         await asyncio.get_running_loop().run_in_executor(None, self._loading_thread.shutdown)

@@ -72,6 +72,9 @@ class Reconcile(Strict):
     adapters: Literal["auto", "merge", "hot"] = Field(
         default="auto", description="auto: hot on a GPU, merged into an engine of their own elsewhere"
     )
+    engines: list[str] = Field(
+        default=[], description="replicas that run already; empty: engine.url, or one that is started"
+    )
     smoke_cases: int = Field(default=5, gt=0, description="asked before a release gets a request")
     attempts: int = Field(default=3, gt=0, description="of a new release to load, before it is refused")
     pause_s: float = Field(default=5, gt=0, description="after a load that failed; doubled each time")

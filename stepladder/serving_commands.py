@@ -110,12 +110,12 @@ def serve(
         bool, typer.Option(help="let the challenger answer for a task without a champion")
     ] = False,
     engine_url: Annotated[
-        str | None, typer.Option(help="a server that has the models loaded, instead of starting vLLM")
+        list[str] | None, typer.Option(help="servers that have the models loaded, instead of starting vLLM")
     ] = None,
 ) -> None:
     """Serve the champions: gateway, engines and reconciler, until Ctrl-C. One that dies is started again."""
     options = ["--challengers"] if challengers else []
-    options += ["--engine-url", engine_url] if engine_url else []
+    options += [part for url in engine_url or [] for part in ("--engine-url", url)]
     raise typer.Exit(_keep_running([sys.executable, "-m", "serving", *options]))
 
 

@@ -17,7 +17,7 @@ _SILENT_AFTER_S = 30.0
 
 
 class Answering(Strict):
-    """What answers for a task. ``engine``: its address; ``users``: requests that hold it."""
+    """What answers for a task. ``engine``: its addresses; ``users``: requests that hold it."""
 
     version: str
     digest: str

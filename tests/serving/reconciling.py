@@ -64,6 +64,7 @@ class FakeLoader:
     live: list[tuple[str, StubEngine]] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
+    mended: list[str] = field(default_factory=list)
 
     def load(self, task: str, version: Version) -> Loaded:
         self.loads.append(version.version)
@@ -85,6 +86,7 @@ class FakeLoader:
             Serving(registered, task_of(task, self.folder), running),
             stack.close,
             lambda: 3.0,
+            lambda: self.mended.append(number),
         )
 
     def abort(self) -> None:

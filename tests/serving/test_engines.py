@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from serving import engines as module
-from serving.engines import Engines, NoRoomError, Pool
+from serving.engines import Engines, NoRoomError, Pool, one_that_has_it
 from serving.memory import engine_gib, free_gib
 from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
 from stepladder.settings import Engine
-from tests.stub_server import StubServer, _Handler, stub_server
+from tests.stub_server import _Handler, stub_server
 
 GIB = 2**30
 
@@ -128,18 +128,24 @@ class _TakesAdapters(_Handler):
         self._reply(200, {})
 
 
-@pytest.fixture
-def vllm() -> Iterator[StubServer]:
+@contextmanager
+def takes_adapters() -> Iterator[Any]:
     with stub_server(lambda _: "x") as server:
         server.RequestHandlerClass = _TakesAdapters
         server.adapters = {}  # type: ignore[attr-defined]
         yield server
 
 
+@pytest.fixture
+def vllm() -> Iterator[Any]:
+    with takes_adapters() as server:
+        yield server
+
+
 def test_an_adapter_joins_the_engine_of_its_base_and_leaves_it_with_its_last_release(
     vllm: Any, tmp_path: Path
 ) -> None:
-    engines = Engines(Engine(url=vllm.url), tmp_path, lambda _: None)
+    engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url])
     with engines.running("any", attach=True) as base:
         with engines.with_adapter(base, "adapter-1", tmp_path) as tuned:
             assert (tuned.url, tuned.model) == (vllm.url, "adapter-1")
@@ -151,11 +157,35 @@ def test_an_adapter_joins_the_engine_of_its_base_and_leaves_it_with_its_last_rel
 
 
 def test_an_engine_that_forgot_an_adapter_gets_it_again(vllm: Any, tmp_path: Path) -> None:
-    engines = Engines(Engine(url=vllm.url), tmp_path, lambda _: None)
+    engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url])
     with engines.running("any", attach=True) as base, engines.with_adapter(base, "adapter-1", tmp_path):
         vllm.adapters.clear()  # it restarted
         with engines.with_adapter(base, "adapter-1", tmp_path):
             assert list(vllm.adapters) == ["adapter-1"]
+
+
+def test_an_adapter_is_loaded_into_all_replicas_and_again_into_one_that_restarted(
+    vllm: Any, tmp_path: Path
+) -> None:
+    with takes_adapters() as other:
+        engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url, other.url])
+        with engines.running("any", attach=True) as base:
+            with engines.with_adapter(base, "adapter-1", tmp_path) as tuned:
+                assert tuned.urls == (vllm.url, other.url)
+                assert list(vllm.adapters) == list(other.adapters) == ["adapter-1"]
+                other.adapters.clear()
+                assert one_that_has_it(tuned).urls == (vllm.url,)
+                engines.mend(tuned)
+                assert list(other.adapters) == ["adapter-1"]
+            assert vllm.adapters == other.adapters == {}
+
+
+def test_a_replica_that_is_away_does_not_keep_a_release_from_answering(vllm: Any, tmp_path: Path) -> None:
+    urls = ["http://127.0.0.1:9", vllm.url]
+    engines = Engines(Engine(), tmp_path, lambda _: None, urls)
+    with engines.running("any", attach=True) as base, engines.with_adapter(base, "a", tmp_path) as tuned:
+        assert tuned.urls == (vllm.url, "http://127.0.0.1:9/v1")
+        assert list(vllm.adapters) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +211,7 @@ def test_an_engine_is_replaced_when_it_is_dead_and_not_when_it_is_slow(
 
 def test_an_adapter_that_another_gateway_loaded_stays(vllm: Any, tmp_path: Path) -> None:
     vllm.adapters["adapter-1"] = "there"
-    engines = Engines(Engine(url=vllm.url), tmp_path, lambda _: None)
+    engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url])
     with engines.running("any", attach=True) as base, engines.with_adapter(base, "adapter-1", tmp_path):
         pass
     assert vllm.adapters == {"adapter-1": "there"}
@@ -189,7 +219,7 @@ def test_an_adapter_that_another_gateway_loaded_stays(vllm: Any, tmp_path: Path)
 
 def test_an_engine_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None:
     with stub_server(lambda _: 404) as server:
-        engines = Engines(Engine(url=server.url), tmp_path, lambda _: None)
+        engines = Engines(Engine(), tmp_path, lambda _: None, [server.url])
         base = RunningEngine(server.url, "stub")
         with (
             pytest.raises(StepladderError, match="load_lora_adapter"),

@@ -266,3 +266,16 @@ def test_the_champion_before_stays_away_where_there_is_no_memory_for_it(tmp_path
         assert [version for version, _ in shop.loader.live] == ["2"]
 
     play(tmp_path, "2", story)
+
+
+def test_an_engine_that_forgot_its_adapter_gets_it_again_without_another_load(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        ((_, engine),) = shop.loader.live
+        engine.name = "base"
+        await shop.until(lambda: shop.loader.mended[:1] == ["1"])
+        engine.name = "stub"
+        await shop.reconciler.step()
+        assert shop.loader.loads == ["1"]
+
+    play(tmp_path, "1", story)
