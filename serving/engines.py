@@ -121,7 +121,7 @@ class Engines:
                 say(f"engine: {', '.join(self._urls)}")
                 return self._attached(model)
             self._gib[model] = engine_gib(model, self._settings)
-            self._require_room(self._gib[model])
+            self.require_room(self._gib[model])
             say(f"engine: starting vLLM for {model} (about a minute on a CPU)")
             return engine(model, settings, self._logs, self._on_wait, adapters=adapters)
 
@@ -173,8 +173,12 @@ class Engines:
         """
         return self._gib.get(model, 0.0) if self._engines.users(model) == 1 else 0.0
 
-    def _require_room(self, needs: float) -> None:
-        """The first engine is tried whatever the estimate says."""
+    def require_room(self, needs: float) -> None:
+        """Check that there is memory for so many GiB. The first engine is tried whatever the estimate says.
+
+        Raises:
+            NoRoomError: there is not.
+        """
         if not self._engines.shared:
             return
         # On a GPU an engine takes what there is: a second one has no room beside it.

@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from serving.engines import Engines, one_that_has_it
+from serving.memory import engine_gib, merging_gib
+from serving.merging import merge_apart
 from serving.retrieval import BatchedRetrieval
 from serving.router import Serving
 from serving.search import IndexPlace, SearchProcess
 from serving.settings import Reconcile
 from serving.smoke import RefusalError, choose, require_smoke
-from stepladder.engine import RunningEngine
+from stepladder.engine import RunningEngine, dtype_of
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.files import read_json
@@ -32,7 +35,7 @@ from stepladder.releases import (
     require_contents,
     short,
 )
-from stepladder.stages.finetune import merged_model
+from stepladder.stages.finetune import merged_folder
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import load_task
 
@@ -82,6 +85,9 @@ class Loader:
         self._engine = workspace.settings.engine
         urls = engine_urls or settings.engines or [url for url in (self._engine.url,) if url]
         self._engines = Engines(self._engine, workspace.scratch / "logs", lambda _: self._go_on(), urls)
+        # Whether adapters join an engine that runs, rather than being merged. Known before the first request:
+        # to look takes PyTorch, whose import would hold up requests.
+        self._hot = device() == "cuda" if settings.adapters == "auto" else settings.adapters == "hot"
         self._bases: dict[str, str] = {}
         self._aborted = threading.Event()
 
@@ -160,14 +166,16 @@ class Loader:
             engine = stack.enter_context(self._engines.running(base, attach=True, adapters=True))
             name = f"adapter-{short(release.adapter_digest)}"
             return stack.enter_context(self._engines.with_adapter(engine, name, adapter)), base
-        merged = str(merged_model(self._workspace, base, adapter, release.adapter_digest))
+        merged = self._merged(base, adapter, release.adapter_digest)
         return stack.enter_context(self._engines.running(merged, attach=False)), merged
 
-    @property
-    def _hot(self) -> bool:
-        """Whether adapters join an engine that runs, rather than being merged."""
-        wanted = self._settings.adapters
-        return device() == "cuda" if wanted == "auto" else wanted == "hot"
+    def _merged(self, base: str, adapter: Path, adapter_digest: str) -> str:
+        """The base with the adapter merged into it; made once, if there is memory for that and its engine."""
+        folder = merged_folder(self._workspace, adapter_digest)
+        if not folder.is_dir():
+            self._engines.require_room(max(merging_gib(base), engine_gib(base, self._engine)))
+            merge_apart(base, adapter, folder, dtype_of(self._engine), self._go_on)
+        return str(folder)
 
     def _require_base(self, name: str, digest: str) -> str:
         try:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from serving import engines as module
 from serving.engines import Engines, NoRoomError, Pool, one_that_has_it
-from serving.memory import engine_gib, free_gib
+from serving.memory import engine_gib, free_gib, merging_gib
 from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
 from stepladder.settings import Engine
 from tests.stub_server import _Handler, stub_server
 
 GIB = 2**30
+SAYS = "x"
 
 
 class Opened:
@@ -86,11 +88,41 @@ def test_a_second_engine_is_not_started_without_memory_for_it(
     assert started == ["a", "b"]
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_the_weights_of_a_hub_id_are_those_in_its_cache_or_those_that_the_hub_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    import huggingface_hub
+
+    def snapshot(*_: Any, **__: Any) -> str:
+        if not cached:
+            raise FileNotFoundError
+        (tmp_path / "model.safetensors").write_bytes(b"0" * (GIB // 2**10))  # no header: what is stored
+        return str(tmp_path)
+
+    told = SimpleNamespace(parameter_count={"BF16": GIB // 2**11})
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    monkeypatch.setattr(huggingface_hub, "get_safetensors_metadata", lambda _: told)
+    settings = Engine(dtype="bfloat16", kv_cache_gib=2)
+    assert engine_gib("some/model", settings) == pytest.approx(4.5 + 1 / 2**10)
+
+
 def test_memory_is_estimated_from_weights_and_read_from_machine_and_container(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"0" * (GIB // 1024))
-    small = engine_gib(str(tmp_path), Engine(dtype="bfloat16", kv_cache_gib=2))
-    assert small == pytest.approx(4.5 + 1 / 1024)
-    assert engine_gib(str(tmp_path), Engine(dtype="float32", kv_cache_gib=2)) == pytest.approx(4.5 + 2 / 1024)
+    import torch
+    from safetensors.torch import save_file
+
+    small, large = Engine(dtype="bfloat16", kv_cache_gib=2), Engine(dtype="float32", kv_cache_gib=2)
+    for stored, kind in ((torch.bfloat16, "bf16"), (torch.float32, "f32")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        save_file({"w": torch.zeros(GIB // 2**12, dtype=stored)}, folder / "model.safetensors")
+        assert engine_gib(str(folder), small) == pytest.approx(4.5 + 2 / 2**12)
+        assert engine_gib(str(folder), large) == pytest.approx(4.5 + 4 / 2**12), "whatever is stored"
+        assert merging_gib(str(folder)) == pytest.approx(1 + 4 / 2**12)
+    quantised = tmp_path / "int8"
+    quantised.mkdir()
+    save_file({"w": torch.zeros(GIB // 2**12, dtype=torch.int8)}, quantised / "model.safetensors")
+    assert engine_gib(str(quantised), large) == pytest.approx(4.5 + 1 / 2**12)
 
     meminfo, cgroup = tmp_path / "meminfo", tmp_path / "cgroup"
     meminfo.write_text(f"MemTotal: 9 kB\nMemAvailable: {8 * 1024**2} kB\n")
@@ -122,6 +154,10 @@ class _TakesAdapters(_Handler):
             adapters[body["lora_name"]] = body["lora_path"]
         elif self.path == "/v1/unload_lora_adapter" and body["lora_name"] in adapters:
             del adapters[body["lora_name"]]
+        elif body.get("model") in adapters:
+            self.server.seen.append(body)
+            self._reply(200, {"choices": [{"message": {"content": SAYS}}]})
+            return
         else:
             self._reply(400, {"error": {"message": "refused"}})
             return
