@@ -152,7 +152,7 @@ class Loader:
         found = fetch_version(
             registered_name(task), version.version, version.digest, self._workspace.releases
         )
-        require_contents(found)
+        require_contents(found, version.files)
         return found
 
     def _engine_for(self, registered: Registered, stack: ExitStack) -> tuple[RunningEngine, str]:

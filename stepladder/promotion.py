@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pydantic import Field
 
 from stepladder.errors import StepladderError
-from stepladder.releases import CHALLENGER, CHAMPION, DIGEST_TAG, registered_name
+from stepladder.releases import CHALLENGER, CHAMPION, DIGEST_TAG, FILES_TAG, registered_name
 from stepladder.tasks import Strict
 
 PREVIOUS = "previous"
@@ -30,7 +30,7 @@ class Version(Strict):
     """A registered version. ``refused``: why it may not answer; ``passed``: it answered well before.
 
     ``share``: of the requests, that it gets as challenger; ``shadow``: it answers them unseen; ``live``:
-    when a gateway last began to answer by it as champion.
+    when a gateway last began to answer by it as champion; ``files``: see ``releases.files_digest``.
     """
 
     version: str
@@ -41,6 +41,7 @@ class Version(Strict):
     share: float = 0.0
     shadow: bool = False
     live: str | None = None
+    files: str | None = None
 
 
 class Standing(Strict):
@@ -94,6 +95,7 @@ def _version(number: str, tags: dict[str, str]) -> Version:
         share=_share(tags.get(SHARE_TAG, "0")),
         shadow=SHADOW_TAG in tags,
         live=tags.get(LIVE_TAG),
+        files=tags.get(FILES_TAG),
     )
 
 

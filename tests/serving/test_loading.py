@@ -27,9 +27,10 @@ from stepladder.knowledge.embed import load_embedder
 from stepladder.models import PACKAGED_BASE, model_digest
 from stepladder.promotion import Version
 from stepladder.prompting.compose import Plan
-from stepladder.releases import OUTCOMES, Release, freeze, short
+from stepladder.releases import OUTCOMES, Release, files_digest, freeze, short
 from stepladder.settings import Knowledge, load_settings
 from stepladder.stages.workspace import Workspace
+from tests.knowledge.conftest import WordEmbedder
 from tests.serving.fake_vllm.vllm.entrypoints.openai.api_server import WORDS
 from tests.serving.house import PAGES, ROOT, Gate, House, answering, house_in
 from tests.serving.plant import make_base
@@ -60,9 +61,9 @@ class Artifacts:
     def take(self, release: Path) -> None:
         shutil.copytree(release, self.folder)
 
-    def fetch(self, *_: Any, **__: Any) -> str:
+    def fetch(self, _: str, dst_path: str) -> str:
         self.fetched += 1
-        return str(self.folder)
+        return str(shutil.copytree(self.folder, Path(dst_path) / "release"))
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def frozen(
     )
     out = workspace_in(folder).releases / short(release.digest)
     freeze(release, out, task=task, files={OUTCOMES: folder / OUTCOMES}, index=index, adapter=adapter)
-    return Version(version="1", digest=release.digest, rung=plan.rung)
+    return Version(version="1", digest=release.digest, rung=plan.rung, files=files_digest(out))
 
 
 HELLO = " ".join(["Hello"] * WORDS)
@@ -155,8 +156,9 @@ def test_what_is_as_registered_is_loaded_and_let_go(loader: Loader, tmp_path: Pa
     ("changed", "why"),
     [
         ("task/prompt.md", "prompt is not the one that was registered"),
+        ("task/task.yaml", "copy is not the one that was registered"),
+        (OUTCOMES, "copy is not the one that was registered"),
         ("release.json", "not a release"),
-        (OUTCOMES, "2 of 2 smoke cases"),
     ],
 )
 def test_what_is_not_as_registered_where_it_comes_from_is_refused(
@@ -169,7 +171,14 @@ def test_what_is_not_as_registered_where_it_comes_from_is_refused(
         loader.load("t", version)
 
 
-@pytest.mark.parametrize("changed", ["task/prompt.md", "release.json"])
+def test_what_says_other_things_than_in_its_evaluation_is_refused(loader: Loader, tmp_path: Path) -> None:
+    version = plain(tmp_path)
+    damage(copy_of(tmp_path, version) / OUTCOMES)
+    with pytest.raises(RefusalError, match="2 of 2 smoke cases"):
+        loader.load("t", version.model_copy(update={"files": None}))
+
+
+@pytest.mark.parametrize("changed", ["task/prompt.md", "task/task.yaml", "release.json"])
 @pytest.mark.parametrize("how", [damage, Path.unlink])
 def test_a_copy_that_was_damaged_is_fetched_once_more(
     loader: Loader, tmp_path: Path, artifacts: Artifacts, changed: str, how: Callable[[Path], None]
@@ -254,15 +263,43 @@ def test_an_adapter_joins_the_replicas_that_run(
         assert one.adapters == other.adapters == {}
 
 
-@pytest.mark.parametrize("changed", ["adapter/adapter_model.safetensors"])
 def test_an_adapter_that_is_not_as_registered_is_refused(
-    loader: Loader, tmp_path: Path, tiny_llama: Path, artifacts: Artifacts, changed: str
+    loader: Loader, tmp_path: Path, tiny_llama: Path, artifacts: Artifacts
 ) -> None:
     version = tuned(tmp_path, tiny_llama)
-    (copy_of(tmp_path, version) / changed).write_bytes(b"other")
+    (copy_of(tmp_path, version) / "adapter/adapter_model.safetensors").write_bytes(b"other")
     artifacts.take(copy_of(tmp_path, version))
     with pytest.raises(RefusalError, match="adapter is not the one that was registered"):
         loader.load("t", version)
+
+
+def indexed(folder: Path) -> Version:
+    """A release with an index, of words."""
+    with writing(folder / "built") as draft, Cache(folder / "cache.sqlite") as cache:
+        build_index(PAGES, Knowledge(), WordEmbedder(), draft, cache, "t")
+    plan = Plan(rung="rag", context_tokens=10)
+    base = folder / "models/tiny"
+    return frozen(folder, HELLO, base=base, spec={"scorer": "exact"}, plan=plan, index=folder / "built")
+
+
+def test_an_index_that_is_not_as_registered_is_refused(
+    loader: Loader, tmp_path: Path, artifacts: Artifacts
+) -> None:
+    version = indexed(tmp_path)
+    index = copy_of(tmp_path, version) / "index"
+    largest = max((path for path in index.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1] + b"x")
+    artifacts.take(copy_of(tmp_path, version))
+    with pytest.raises(RefusalError, match="copy is not the one that was registered"):
+        loader.load("t", version)
+
+
+def test_an_index_of_another_version_is_refused(loader: Loader, tmp_path: Path) -> None:
+    version = indexed(tmp_path)
+    manifest = copy_of(tmp_path, version) / "index/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": "', '"version": "0'))
+    with pytest.raises(RefusalError, match="not the version that it was made with"):
+        loader.load("t", version.model_copy(update={"files": None}))
 
 
 def test_a_release_of_another_task_is_refused(loader: Loader, tmp_path: Path) -> None:
