@@ -138,11 +138,8 @@ def register(folder: Path, release: Release, description: str, run_id: str) -> s
 
 
 def files_digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of a release's files, but for those that only people read."""
-    found = [path for name in _ANSWERING for path in (folder / name, *(folder / name).rglob("*"))]
-    return digest_value(
-        {str(path.relative_to(folder)): digest_file(path) for path in found if path.is_file()}
-    )
+    """SHA-256 over the names and contents of a release's task and index files."""
+    return digest_value({name: digest_folder(folder / name) for name in _ANSWERING})
 
 
 def _digest_tags(release: Release) -> dict[str, str]:
@@ -265,7 +262,7 @@ def require_contents(registered: Registered, files: str | None = None) -> None:
 
     Args:
         registered: the release.
-        files: what ``files_digest`` must give, as registered: so no file was changed, of task and index neither;
+        files: what ``files_digest`` must give, as registered, so that no file of task and index was changed;
             None for a release of before that was kept.
 
     Raises:
@@ -278,7 +275,7 @@ def require_contents(registered: Registered, files: str | None = None) -> None:
     if release.adapter_digest:
         held["adapter"] = (folder / "adapter", release.adapter_digest, digest_folder)
     if files:
-        held["copy"] = (folder, files, files_digest)
+        held["task or index"] = (folder, files, files_digest)
     for what, (path, digest, digest_of) in held.items():
         if not path.exists() or digest_of(path) != digest:
             raise NotAsRegisteredError(
