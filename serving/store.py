@@ -96,8 +96,8 @@ class Store:
 
     @property
     def healthy(self) -> bool:
-        """Whether the last write succeeded."""
-        return not self._failing
+        """Whether the last write succeeded, and more can be written."""
+        return self._thread.is_alive() and not self._failing
 
     @property
     def pending(self) -> int:
@@ -172,9 +172,9 @@ class Store:
 
     def _keep(self, events: list[Event]) -> None:
         """Commit, again and again until it succeeds: a full disk loses nothing while memory lasts."""
-        if not events:
+        rows = [row for row in map(self._row, events) if row]
+        if not rows:
             return
-        rows = [self._row(event) for event in events]
         while True:
             try:
                 with self._connection:
@@ -195,8 +195,14 @@ class Store:
                 self._failing = False
                 return
 
-    def _row(self, event: Event) -> tuple[float, str, str, str, str, str]:
-        body = json.dumps(self._redact(event.body))  # ASCII: half a surrogate pair is no UTF-8
+    def _row(self, event: Event) -> tuple[float, str, str, str, str, str] | None:
+        """One that cannot be redacted or told as JSON is lost; those after it must not be."""
+        try:
+            body = json.dumps(self._redact(event.body))  # ASCII: half a surrogate pair is no UTF-8
+        except Exception as error:  # its message may quote the event
+            log.error("a record of kind %s is lost: %s", event.kind, type(error).__name__)
+            self._on_drop()
+            return None
         return (event.at, event.kind, event.interaction, event.task, event.release, body)
 
     def _answer(self, call: _Call) -> None:

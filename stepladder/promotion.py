@@ -92,20 +92,20 @@ def _version(number: str, tags: dict[str, str]) -> Version:
         rung=tags.get("rung", "?"),
         refused=tags.get(REFUSED_TAG) or by_hand,
         passed=PASSED_TAG in tags,
-        share=_share(tags.get(SHARE_TAG, "0")),
+        share=_share(tags.get(SHARE_TAG, "0"), shadow=SHADOW_TAG in tags),
         shadow=SHADOW_TAG in tags,
         live=tags.get(LIVE_TAG),
         files=tags.get(FILES_TAG),
     )
 
 
-def _share(text: str) -> float:
-    """A share as a person may have typed it; what is none counts as 0."""
+def _share(text: str, *, shadow: bool) -> float:
+    """A share as a person may have typed it; what is none counts as 0. All of it only unseen."""
     try:
         share = float(text)
     except ValueError:
         return 0.0
-    return share if 0 < share < 1 else 0.0
+    return share if 0 < share < 1 or (shadow and share == 1) else 0.0
 
 
 def promote(task: str, which: str | None = None) -> Move:

@@ -57,7 +57,9 @@ def rollback(task: TaskName, wait: Wait = None) -> None:
 def canary(
     task: TaskName,
     release: Release = None,
-    share: Annotated[float, typer.Option(min=0.001, max=0.999, help="of users and conversations")] = 0.1,
+    share: Annotated[
+        float, typer.Option(min=0.001, max=1, help="of users and conversations; all of them only unseen")
+    ] = 0.1,
     shadow: Annotated[bool, typer.Option(help="answer beside the champion, seen by nobody")] = False,
     stop: Annotated[bool, typer.Option(help="end the trial that runs")] = False,
 ) -> None:

@@ -136,8 +136,10 @@ def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlfl
         tasks = {TASK: TaskRecord(wanted=standing(TASK), trial=trial)}
         write_record(tmp_path / ".stepladder/serving.json", ServingRecord(at=time.time(), tasks=tasks))
         assert f"version 2 {says}\n" in run.invoke(app, ["status"]).stdout
-    run.invoke(app, ["canary", TASK, "--shadow"])
-    assert standing(TASK).versions["2"].shadow
+    run.invoke(app, ["canary", TASK, "--shadow", "--share", "1"])
+    assert (standing(TASK).versions["2"].share, standing(TASK).versions["2"].shadow) == (1, True)
+    with pytest.raises(StepladderError, match="leaves none to compare"):
+        try_out(TASK, "2", 1.0)
 
     registry = MlflowRegistry(store, [TASK])
     notes = [Note(TASK, "2", "tried", "promoted: well done"), Note(TASK, "2", "promoted", champion="1")]
@@ -171,7 +173,7 @@ def test_a_share_that_a_person_mistyped_is_none(store: Mlflow) -> None:
     import mlflow
 
     promote(TASK, "1")
-    for typed in ("ten", "10", "-1", "nan"):
+    for typed in ("ten", "10", "1", "-1", "nan"):
         mlflow.MlflowClient().set_model_version_tag(f"stepladder-{TASK}", "2", "canary.share", typed)
         assert standing(TASK).versions["2"].share == 0
 
