@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import aiohttp
 import numpy as np
@@ -122,7 +123,7 @@ async def _compare(
 
 def _question(task: str, salt: str) -> dict[str, Any]:
     """No two alike: nothing that is remembered can help."""
-    words = _text(np.random.default_rng(abs(hash(salt)) % 2**32), 12)
+    words = _text(np.random.default_rng(crc32(salt.encode())), 12)
     return {"model": task, "messages": [{"role": "user", "content": f"What is {words} of {salt}?"}]}
 
 

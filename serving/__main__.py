@@ -29,7 +29,7 @@ def serve(
         bool, typer.Option(help="let the challenger answer for a task without a champion")
     ] = False,
     engine_url: Annotated[
-        str | None, typer.Option(help="a server that has the models loaded, instead of starting vLLM")
+        list[str] | None, typer.Option(help="servers that have the models loaded, instead of starting vLLM")
     ] = None,
 ) -> None:
     """Serve the champion of every task until interrupted, and follow the registry."""
@@ -43,11 +43,11 @@ def serve(
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if not read_keys(settings.keys):
         say("no API key yet: `python -m serving keys create NAME --scope chat --scope feedback` makes one")
-    _serve(settings, open_workspace(Path()), challengers=challengers, engine_url=engine_url)
+    _serve(settings, open_workspace(Path()), challengers=challengers, engine_urls=engine_url or [])
 
 
 def _serve(
-    settings: ServingSettings, workspace: Workspace, *, challengers: bool, engine_url: str | None
+    settings: ServingSettings, workspace: Workspace, *, challengers: bool, engine_urls: list[str]
 ) -> None:
     import uvicorn
 
@@ -66,7 +66,7 @@ def _serve(
             router,
             tasks,
             MlflowRegistry(workspace.settings.mlflow, tasks, challengers=challengers),
-            Loader(workspace, settings.reconcile, searches, engine_url),
+            Loader(workspace, settings.reconcile, searches, engine_urls),
             workspace.scratch / RECORD,
             settings.reconcile,
         )

@@ -54,9 +54,14 @@ def _draw(name: str, trial: Trial, seen: Iterable[Observation]) -> list[float]:
     usual = _USUAL[name]
     return [
         (one.badness[name] - usual) / (trial.share if one.by_challenger else trial.share - 1)
-        for one in seen
+        # In the order in which they became final, so that a look only ever adds to those before it.
+        for one in (sorted(seen, key=_thought_by) if name == "displeased" else seen)
         if name in one.badness
     ]
+
+
+def _thought_by(one: Observation) -> float:
+    return one.thought_by
 
 
 def _pair(name: str, _: Trial, seen: Iterable[Observation]) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.plan import Actual, explain
+from serving.plan import Actual, explain, explain_trial
 from serving.router import Serving
 from stepladder.promotion import Standing
 from stepladder.serving_record import Answering, TaskRecord
@@ -17,7 +17,7 @@ def task_record(wanted: Standing, actual: Actual, champion: Serving | None) -> T
             version=now.version,
             digest=champion.digest,
             rung=champion.registered.release.plan.rung,
-            engine=champion.engine.url,
+            engine=", ".join(champion.engine.urls),
             alive=now.alive,
             users=now.users,
         )
@@ -26,4 +26,5 @@ def task_record(wanted: Standing, actual: Actual, champion: Serving | None) -> T
         answering=answering,
         loaded=[one.version for one in actual.held],
         why=explain(wanted, actual),
+        trial=explain_trial(wanted, actual),
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +21,8 @@ log = logging.getLogger("serving")
 # Shorter than vLLM's (uvicorn's) 5 s: the side that keeps a connection longer writes into a closed one.
 _KEEP_ALIVE_S = 4.0
 _PROBE_S = 2.0
+_NOT_FOUND = 404  # what vLLM says to a model that it has not loaded
+_REST_S = 3.0
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
 
 
@@ -26,6 +30,8 @@ class EngineClient:
     """Connections to the engines. Make it on the event loop, close it there."""
 
     def __init__(self) -> None:
+        self._turns = itertools.count()
+        self._resting: dict[tuple[str, str], float] = {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
             # The exchange's own deadline ends a request.
@@ -69,9 +75,12 @@ class EngineClient:
         raise _failed()
 
     async def answers(self, engine: RunningEngine) -> bool:
-        """Whether the engine answers at all."""
+        """Whether the engine, or a replica of it, answers at all."""
+        return any(await asyncio.gather(*map(self._answers, engine.urls)))
+
+    async def _answers(self, url: str) -> bool:
         try:
-            async with asyncio.timeout(_PROBE_S), self._session.get(f"{engine.url}/models") as answer:
+            async with asyncio.timeout(_PROBE_S), self._session.get(f"{url}/models") as answer:
                 return answer.status == 200
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
@@ -102,10 +111,34 @@ class EngineClient:
     async def _post(
         self, engine: RunningEngine, body: dict[str, Any], headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
-        """Ask; a second time on a new connection where an idle one turned out to be closed."""
-        url = f"{engine.url}/chat/completions"
+        """Ask the replica whose turn it is; the next one where it is away or lacks the model."""
         data = json.dumps(body, ensure_ascii=False).encode()
         sent = {**headers, "Content-Type": "application/json"}
+        *first, last = self._in_turn(engine)
+        for url in first:
+            try:
+                answer = await self._post_to(url, data, sent)
+            except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
+                answer = None
+            if answer and answer.status != _NOT_FOUND:
+                return answer
+            if answer:
+                answer.release()
+            self._resting[url, engine.model] = time.monotonic() + _REST_S
+        return await self._post_to(last, data, sent)
+
+    def _in_turn(self, engine: RunningEngine) -> list[str]:
+        """The replicas, from the one whose turn it is; those that failed just now come last."""
+        if not engine.replicas:
+            return [engine.url]
+        start = next(self._turns) % len(engine.urls)
+        turned = [*engine.urls[start:], *engine.urls[:start]]
+        now = time.monotonic()
+        return sorted(turned, key=lambda url: self._resting.get((url, engine.model), now) > now)
+
+    async def _post_to(self, to: str, data: bytes, sent: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Ask; a second time on a new connection where an idle one turned out to be closed."""
+        url = f"{to}/chat/completions"
         try:
             return await self._session.post(url, data=data, headers=sent)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:

@@ -6,9 +6,9 @@ copy of the base, which gets an engine of its own. On a GPU the adapter joins th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,13 +16,14 @@ import httpx
 
 from serving.memory import engine_gib, free_gib
 from stepladder.console import say
-from stepladder.engine import RunningEngine, engine
+from stepladder.engine import RunningEngine, address, engine
 from stepladder.errors import StepladderError
 from stepladder.hardware import device
 from stepladder.settings import Engine
 
 T = TypeVar("T")
 _PROBE_S = 10.0
+_MOST_SILENT = 3
 _LOAD_S = 120.0
 
 
@@ -83,17 +84,21 @@ class Engines:
     thread that started it (``stepladder.engine``).
 
     Args:
-        settings: how to start them; ``url`` names a server to use instead, for the base model.
+        settings: how to start them.
         logs: folder for their logs.
         on_wait: called about once a second while one starts; what it raises ends the start.
+        urls: servers to use instead for the base model, replicas of each other.
     """
 
-    def __init__(self, settings: Engine, logs: Path, on_wait: Callable[[float], None]) -> None:
+    def __init__(
+        self, settings: Engine, logs: Path, on_wait: Callable[[float], None], urls: Sequence[str] = ()
+    ) -> None:
         self._settings = settings
+        self._urls = tuple(map(address, urls))
         self._logs = logs
         self._on_wait = on_wait
         self._engines: Pool[RunningEngine] = Pool()
-        self._adapters: Pool[RunningEngine] = Pool()
+        self._adapters: Pool[_Adapter] = Pool()
         self._gib: dict[str, float] = {}
 
     @contextmanager
@@ -102,38 +107,64 @@ class Engines:
 
         Args:
             model: a folder or hub id.
-            attach: whether the configured server, if there is one, has this model.
+            attach: whether the configured servers, if there are any, have this model.
             adapters: whether one that is started takes adapters later.
 
         Raises:
             NoRoomError: another engine runs, and memory is short of what this one needs.
-            StepladderError: it does not start.
+            StepladderError: it does not start; of servers, none answers.
         """
-        url = self._settings.url if attach else None
-        settings = self._settings.model_copy(update={"url": url, "port": 0})
+        settings = self._settings.model_copy(update={"url": None, "port": 0})
 
         def make() -> AbstractContextManager[RunningEngine]:
-            if not url:
-                self._gib[model] = engine_gib(model, self._settings)
-                self._require_room(self._gib[model])
-            say(f"engine: {url or f'starting vLLM for {model} (about a minute on a CPU)'}")
+            if attach and self._urls:
+                say(f"engine: {', '.join(self._urls)}")
+                return self._attached(model)
+            self._gib[model] = engine_gib(model, self._settings)
+            self.require_room(self._gib[model])
+            say(f"engine: starting vLLM for {model} (about a minute on a CPU)")
             return engine(model, settings, self._logs, self._on_wait, adapters=adapters)
 
         with self._engines.lease(model, make, _usable) as found:
             yield found
 
     @contextmanager
+    def _attached(self, model: str) -> Iterator[RunningEngine]:
+        """The replicas; one that is away now gets requests when it is back."""
+        with ExitStack() as stack:
+            one = self._first_that_answers(model, stack)
+            yield replace(one, replicas=tuple(url for url in self._urls if url != one.url))
+
+    def _first_that_answers(self, model: str, stack: ExitStack) -> RunningEngine:
+        *first, last = (self._settings.model_copy(update={"url": url}) for url in self._urls)
+        for settings in first:
+            with suppress(StepladderError):
+                return stack.enter_context(engine(model, settings, self._logs))
+        return stack.enter_context(engine(model, last, self._logs))
+
+    @contextmanager
     def with_adapter(self, base: RunningEngine, name: str, adapter: Path) -> Iterator[RunningEngine]:
         """The engine of a base with an adapter loaded into it (vLLM's ``/v1/load_lora_adapter``).
 
-        The engine must see the adapter's folder by the same path.
+        Each replica must see the adapter's folder by the same path.
 
         Raises:
             StepladderError: the engine refuses it.
         """
-        key = f"{base.url} {name}"
-        with self._adapters.lease(key, lambda: _hot_loaded(base, name, adapter), _usable) as found:
-            yield found
+        key = f"{' '.join(sorted(base.urls))} {name}"
+        adapted = _Adapter(replace(base, model=name), adapter)
+        with self._adapters.lease(key, adapted.loaded, lambda one: _usable(one.running)) as found:
+            yield found.running
+
+    def mend(self, running: RunningEngine) -> None:
+        """Load an adapter into the replicas that lack it, as one that was started again.
+
+        Raises:
+            StepladderError: one refuses it.
+        """
+        for one in self._adapters.shared.values():
+            if one.value.running == running:
+                one.value.load()
 
     def frees_gib(self, model: str) -> float:
         """Memory that comes back when one release of this model is unloaded; 0 where another has it too.
@@ -142,8 +173,12 @@ class Engines:
         """
         return self._gib.get(model, 0.0) if self._engines.users(model) == 1 else 0.0
 
-    def _require_room(self, needs: float) -> None:
-        """The first engine is tried whatever the estimate says."""
+    def require_room(self, needs: float) -> None:
+        """Check that there is memory for so many GiB. The first engine is tried whatever the estimate says.
+
+        Raises:
+            NoRoomError: there is not.
+        """
         if not self._engines.shared:
             return
         # On a GPU an engine takes what there is: a second one has no room beside it.
@@ -153,35 +188,83 @@ class Engines:
 
 
 def _usable(running: RunningEngine) -> bool:
-    return running.alive() and running.model in models_of(running.url)
+    """Whether it need not be replaced. Silence alone is no reason: under load an engine answers late."""
+    ours = running.log is not None
+    if ours and not running.alive():  # a look at the process
+        return False
+    for _ in range(1 if ours else _MOST_SILENT):
+        answers = [names for names in map(models_of, running.urls) if names is not None]
+        if any(running.model in names for names in answers):
+            return True
+        if len(answers) == len(running.urls):
+            return False
+    return ours
 
 
-def models_of(url: str) -> list[str]:
-    """The names of the models that a server has loaded; none where it does not answer."""
+def one_that_has_it(running: RunningEngine) -> RunningEngine:
+    """The replica to ask where one is enough; any, where none is known to have the model."""
+    having = (url for url in running.urls if running.model in (models_of(url) or []))
+    return replace(running, url=next(having, running.url), replicas=())
+
+
+def models_of(url: str) -> list[str] | None:
+    """The names of the models that a server has loaded; None where it does not answer."""
     with suppress(httpx.HTTPError, KeyError, ValueError):
         answer = httpx.get(f"{url}/models", timeout=_PROBE_S).raise_for_status()
         return [str(one["id"]) for one in answer.json()["data"]]
-    return []
+    return None
 
 
-@contextmanager
-def _hot_loaded(base: RunningEngine, name: str, adapter: Path) -> Iterator[RunningEngine]:
-    if name not in models_of(base.url):  # it may be there from before this gateway
-        _post(base, "load_lora_adapter", {"lora_name": name, "lora_path": str(adapter.resolve())})
+def is_away(error: Exception) -> bool:
+    """Whether it says that a server, or what stands before it, is down or too busy."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in (429, 502, 503, 504)
+    return isinstance(error, httpx.TransportError)
+
+
+@dataclass
+class _Adapter:
+    """An adapter in all replicas of an engine. ``ours``: those that it was loaded into here."""
+
+    running: RunningEngine
+    folder: Path
+    ours: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def loaded(self) -> Iterator[_Adapter]:
+        """Load it, and unload it in the end; where another gateway loaded it, it stays."""
+        try:
+            if not self.load():
+                raise StepladderError("the engine does not answer", where=self.running.url, may_pass=True)
+            yield self
+        finally:
+            for url in self.ours:
+                with suppress(StepladderError):  # an engine that went away has forgotten it
+                    _post(url, "unload_lora_adapter", {"lora_name": self.running.model})
+
+    def load(self) -> int:
+        """Load it into the replicas that answer and lack it; how many have it then."""
+        having = 0
+        for url in self.running.urls:
+            names = models_of(url)
+            if names is None:
+                continue
+            if self.running.model not in names:
+                path = str(self.folder.resolve())
+                _post(url, "load_lora_adapter", {"lora_name": self.running.model, "lora_path": path})
+                self.ours.add(url)
+            having += 1
+        return having
+
+
+def _post(url: str, path: str, body: dict[str, str]) -> None:
     try:
-        yield RunningEngine(base.url, name, base.log, base.alive)
-    finally:
-        with suppress(StepladderError):  # an engine that went away has forgotten it
-            _post(base, "unload_lora_adapter", {"lora_name": name})
-
-
-def _post(base: RunningEngine, path: str, body: dict[str, str]) -> None:
-    try:
-        httpx.post(f"{base.url}/{path}", json=body, timeout=_LOAD_S).raise_for_status()
+        httpx.post(f"{url}/{path}", json=body, timeout=_LOAD_S).raise_for_status()
     except httpx.HTTPError as error:
         raise StepladderError(
             f"the engine did not do {path}: {error}",
-            where=base.url,
+            where=url,
             remedy="a vLLM that takes adapters is started with --enable-lora and"
             " VLLM_ALLOW_RUNTIME_LORA_UPDATING=True; its log tells more",
+            may_pass=is_away(error),
         ) from error

@@ -13,7 +13,7 @@ from serving.errors import ApiError
 from serving.gateway import Gateway
 from serving.inline import inlined
 from serving.interaction import Answer, Asked
-from serving.recording import recorded
+from serving.recording import record_refusal, recorded
 from serving.retrieval import passages_for
 from serving.router import Passage
 from serving.tracing import trace_id
@@ -33,22 +33,35 @@ async def exchange(gateway: Gateway, asked: Asked, tell: Tell | None = None) -> 
         tell: asks the engine to stream, and takes what it says.
 
     Raises:
-        ApiError: the queue is full, the deadline passed, or the engine failed.
+        ApiError: the release's queue is full, the deadline passed, or the engine failed.
     """
-    answer = Answer()
+    answer, gate = Answer(), gateway.gate(asked.serving)
     with gateway.router.using(asked.serving), _root_span(gateway, asked) as span:
         try:
+            if busy := gate.refusal():
+                answer.outcome = busy.code
+                record_refusal(gateway, asked, busy, trace_id(span))
+                raise busy
             async with asyncio.timeout_at(asked.deadline) as limit:
-                async with gateway.gate(asked.task).entered():
-                    with recorded(gateway, asked, answer, trace_id(span), limit):
+                with recorded(gateway, asked, answer, trace_id(span), limit):
+                    async with gate.entered():
+                        answer.queued_s = time.monotonic() - asked.came
                         await _answer(gateway, asked, answer, tell)
         except TimeoutError as error:
             raise ApiError(504, "deadline_exceeded", "the deadline passed before the end") from error
         finally:
             span.set_attribute("stepladder.outcome", answer.outcome)
-    if asked.trial and asked.trial.shadow and asked.trial.takes(asked.unit):
-        gateway.shadows.answer(asked, answer)
+            _let_shadow_answer(gateway, asked, answer)
     return answer
+
+
+def _let_shadow_answer(gateway: Gateway, asked: Asked, answer: Answer) -> None:
+    """Also where the champion failed; not where it was not asked, or the client left."""
+    trial = asked.trial
+    if trial is None or not trial.shadow or not trial.takes(asked.unit):
+        return
+    if answer.queued_s is not None and answer.outcome != "cancelled":
+        gateway.shadows.answer(asked, answer)
 
 
 async def _answer(gateway: Gateway, asked: Asked, answer: Answer, tell: Tell | None) -> None:
@@ -63,7 +76,7 @@ async def _answer(gateway: Gateway, asked: Asked, answer: Answer, tell: Tell | N
     with gateway.tracer.start_as_current_span("engine") as span:
         headers = _outgoing()
         if tell:
-            await _streamed(gateway, asked, body, headers, answer, tell, started)
+            await _streamed(gateway, asked, body, headers, answer, tell)
         else:
             _take(answer, await gateway.engines.complete(asked.serving.engine, body, headers))
         span.set_attribute("gen_ai.usage.output_tokens", answer.completion_tokens)
@@ -82,11 +95,10 @@ async def _streamed(
     headers: Mapping[str, str],
     answer: Answer,
     tell: Tell,
-    started: float,
 ) -> None:
     async for chunk in gateway.engines.stream(asked.serving.engine, body, headers):
         if answer.first_token_s is None:
-            answer.first_token_s = time.monotonic() - started
+            answer.first_token_s = time.monotonic() - asked.came
             tell(answer, "")
         if text := _take(answer, chunk):
             tell(answer, text)

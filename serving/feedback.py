@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -15,7 +14,7 @@ from serving.store import Event
 from serving.wire import Feedback, FeedbackReceipt
 from stepladder.data.answers import answer_check
 from stepladder.data.references import normalise
-from stepladder.files import write_jsonl
+from stepladder.files import digest_value, write_jsonl
 from stepladder.tasks import TaskSpec
 
 routes = APIRouter()
@@ -39,7 +38,8 @@ async def give(feedback: Feedback, request: Request) -> FeedbackReceipt:
             "no such interaction: give the `id` of an answer, before its retention ends",
             param="interaction",
         )
-    number = f"feedback-{uuid.uuid4().hex}"
+    # The same, sent again because its receipt was lost, is the same row.
+    number = f"feedback-{digest_value(feedback.model_dump())[:32]}"
     row = None
     if feedback.correction is not None:
         row = await asyncio.to_thread(_to_inbox, gateway, asked, feedback.correction, number)

@@ -1,4 +1,4 @@
-"""Backpressure: so many requests of a task at once, so many waiting, and no more."""
+"""Backpressure: so many requests of a release at once, so many waiting, and no more."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Gate:
         self.waiting = 0
         self.working = 0
 
+    def refusal(self) -> ApiError | None:
+        """429 where too many wait already."""
+        if not self._slots.locked() or self.waiting < self._most_waiting:
+            return None
+        return ApiError(
+            429,
+            "server_busy",
+            "too many requests wait for this task's engine: ask again later",
+            retry_after_s=self._expected_wait(),
+        )
+
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:
-        """Wait for a slot and hold it.
-
-        Raises:
-            ApiError: 429, too many wait already.
-        """
-        if self._slots.locked() and self.waiting >= self._most_waiting:
-            raise ApiError(
-                429,
-                "server_busy",
-                "too many requests wait for this task's engine: ask again later",
-                retry_after_s=self._expected_wait(),
-            )
+        """Wait for a slot, whatever the length of the queue, and hold it. Ask ``refusal`` first."""
         self.waiting += 1
         try:
             await self._slots.acquire()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from serving.auth import Keyring
 from serving.engine import EngineClient
@@ -52,17 +53,20 @@ class Gateway:
         self.shadows = Shadows(self)
         self._traces = tracer_provider(settings.tracing, exporter)
         self.tracer = self._traces.get_tracer("serving")
-        self._gates: defaultdict[str, Gate] = defaultdict(
-            lambda: Gate(settings.limits.in_flight, settings.limits.waiting)
-        )
+        self._gates: WeakKeyDictionary[Serving, Gate] = WeakKeyDictionary()
 
-    def gate(self, task: str) -> Gate:
-        """A task's queue."""
-        return self._gates[task]
+    def gate(self, serving: Serving) -> Gate:
+        """A release's queue: one that hangs holds up no other, of its task neither."""
+        limits = self.settings.limits
+        return self._gates.setdefault(serving, Gate(limits.in_flight, limits.waiting))
 
-    def gates(self) -> dict[str, Gate]:
-        """The queues of the tasks that were asked."""
-        return dict(self._gates)
+    def queues(self) -> dict[str, tuple[int, int]]:
+        """How many requests wait and are worked on, of each task that was asked."""
+        found: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        for serving, gate in self._gates.items():
+            waiting, working = found[serving.name]
+            found[serving.name] = (waiting + gate.waiting, working + gate.working)
+        return found
 
     def serving(self, model: str, *, any_release: bool, unit: str = "") -> Serving:
         """What answers for ``task`` or ``task@release``.

@@ -33,9 +33,9 @@ async def readyz(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     gateway: Gateway = request.app.state.gateway
-    for task, gate in gateway.gates().items():
-        gateway.metrics.waiting.labels(task).set(gate.waiting)
-        gateway.metrics.working.labels(task).set(gate.working)
+    for task, (waiting, working) in gateway.queues().items():
+        gateway.metrics.waiting.labels(task).set(waiting)
+        gateway.metrics.working.labels(task).set(working)
     gateway.metrics.records_pending.set(gateway.store.pending)
     return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -14,7 +14,7 @@ from serving.wire import ChatRequest, Extra, Source
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that may be answered. ``deadline``: in the event loop's time.
+    """A request that may be answered. ``deadline``: in the event loop's time; ``came``: ``time.monotonic()``.
 
     ``unit``: the user or conversation that asks; ``trial``: of a challenger, that the request takes part in.
     """
@@ -29,6 +29,7 @@ class Asked:
     trial: Trial | None = None
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
+    came: float = field(default_factory=time.monotonic)
 
     @property
     def task(self) -> str:
@@ -45,7 +46,10 @@ class Asked:
 
 @dataclass
 class Answer:
-    """What is known of an answer; it grows while the engine speaks. Times in seconds."""
+    """What is known of an answer; it grows while the engine speaks. Times in seconds.
+
+    ``queued_s`` is None until it has left the queue; ``first_token_s`` counts from when the request came.
+    """
 
     text: str = ""
     addition: str = ""
@@ -56,6 +60,7 @@ class Answer:
     abstained: bool | None = None
     valid: bool | None = None
     outcome: str = "cancelled"
+    queued_s: float | None = None
     retrieval_s: float = 0.0
     engine_s: float = 0.0
     first_token_s: float | None = None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
-from serving.engines import Engines
+from serving.engines import Engines, one_that_has_it
+from serving.memory import engine_gib, merging_gib
+from serving.merging import merge_apart
 from serving.retrieval import BatchedRetrieval
 from serving.router import Serving
 from serving.search import IndexPlace, SearchProcess
 from serving.settings import Reconcile
 from serving.smoke import RefusalError, choose, require_smoke
-from stepladder.engine import RunningEngine
+from stepladder.engine import RunningEngine, dtype_of
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.files import read_json
@@ -31,7 +35,7 @@ from stepladder.releases import (
     require_contents,
     short,
 )
-from stepladder.stages.finetune import merged_model
+from stepladder.stages.finetune import merged_folder
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import load_task
 
@@ -40,13 +44,21 @@ class UnfetchedError(Exception):
     """A release could not be copied from where it lies: nobody's fault that the release could mend."""
 
 
+class MachineError(Exception):
+    """This machine cannot run a release that others may: it says nothing about the release."""
+
+
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A loaded release. ``close`` gives back what it holds, and is for the thread that loaded it."""
+    """A loaded release. ``close`` and ``mend`` are for the thread that loaded it.
+
+    ``close`` gives back what it holds; ``mend`` gives its model to replicas of the engine that lack it.
+    """
 
     serving: Serving
     close: Callable[[], None]
     frees_gib: Callable[[], float] = lambda: 0.0
+    mend: Callable[[], None] = lambda: None
 
 
 class Loader:
@@ -56,7 +68,7 @@ class Loader:
         workspace: the base model, merged models, copies of releases.
         settings: the section ``reconcile`` of ``serving.yaml``.
         searches: the process that indexes are asked in.
-        engine_url: a server that has every release's model loaded already.
+        engine_urls: servers, replicas of each other, that have every release's model loaded already.
     """
 
     def __init__(
@@ -64,17 +76,18 @@ class Loader:
         workspace: Workspace,
         settings: Reconcile,
         searches: SearchProcess,
-        engine_url: str | None = None,
+        engine_urls: Sequence[str] = (),
     ) -> None:
         self._workspace = workspace
         self._settings = settings
         self._searches = searches
-        self._has_all = engine_url is not None
-        engine = workspace.settings.engine
-        if engine_url:
-            engine = engine.model_copy(update={"url": engine_url})
-        self._engine = engine
-        self._engines = Engines(engine, workspace.scratch / "logs", lambda _: self._go_on())
+        self._has_all = bool(engine_urls)
+        self._engine = workspace.settings.engine
+        urls = engine_urls or settings.engines or [url for url in (self._engine.url,) if url]
+        self._engines = Engines(self._engine, workspace.scratch / "logs", lambda _: self._go_on(), urls)
+        # Whether adapters join an engine that runs, rather than being merged. Known before the first request:
+        # to look takes PyTorch, whose import would hold up requests.
+        self._hot = device() == "cuda" if settings.adapters == "auto" else settings.adapters == "hot"
         self._bases: dict[str, str] = {}
         self._aborted = threading.Event()
 
@@ -88,6 +101,7 @@ class Loader:
         Raises:
             RefusalError: it is not what was registered, or fails its smoke cases.
             UnfetchedError: its files cannot be had now.
+            MachineError: its base model is not here.
             NoRoomError: its engine does not fit beside those that run.
             StepladderError: its engine or index does not open.
         """
@@ -96,7 +110,7 @@ class Loader:
         with ExitStack() as stack:
             engine, model = self._engine_for(registered, stack)
             place = self._index(registered)
-            self._require_smoke(registered, engine, place)
+            self._require_smoke(registered, one_that_has_it(engine), place)
             serving = Serving(
                 registered=registered,
                 task=load_task(registered.folder / "task", rows=False),
@@ -104,7 +118,12 @@ class Loader:
                 retrieval=BatchedRetrieval(partial(self._searches.search, place)) if place else None,
             )
             close = stack.pop_all().close
-            return Loaded(serving, close, lambda: self._engines.frees_gib(model))
+            return Loaded(
+                serving,
+                close,
+                lambda: self._engines.frees_gib(model),
+                lambda: self._engines.mend(engine),
+            )
         raise AssertionError  # an ExitStack hides nothing here
 
     def _go_on(self) -> None:
@@ -112,16 +131,28 @@ class Loader:
             raise StepladderError("the gateway is ending")
 
     def _fetched(self, task: str, version: Version) -> Registered:
-        name = registered_name(task)
+        """The release's files; a copy here that was damaged is fetched once more before that counts."""
+        copy = self._workspace.releases / short(version.digest)
         try:
-            found = fetch_version(name, version.version, version.digest, self._workspace.releases)
-            require_contents(found)
+            try:
+                found = self._whole(task, version)
+            except NotAsRegisteredError:
+                shutil.rmtree(copy, ignore_errors=True)
+                found = self._whole(task, version)
         except NotAsRegisteredError as error:
+            shutil.rmtree(copy, ignore_errors=True)
             raise RefusalError(error.what) from error
         except Exception as error:
             raise UnfetchedError(f"its files cannot be had: {error}") from error
         if found.release.task != task:
             raise RefusalError(f"it is a release of task {found.release.task!r}")
+        return found
+
+    def _whole(self, task: str, version: Version) -> Registered:
+        found = fetch_version(
+            registered_name(task), version.version, version.digest, self._workspace.releases
+        )
+        require_contents(found, version.files)
         return found
 
     def _engine_for(self, registered: Registered, stack: ExitStack) -> tuple[RunningEngine, str]:
@@ -135,21 +166,26 @@ class Loader:
             engine = stack.enter_context(self._engines.running(base, attach=True, adapters=True))
             name = f"adapter-{short(release.adapter_digest)}"
             return stack.enter_context(self._engines.with_adapter(engine, name, adapter)), base
-        merged = str(merged_model(self._workspace, base, adapter, release.adapter_digest))
+        merged = self._merged(base, adapter, release.adapter_digest)
         return stack.enter_context(self._engines.running(merged, attach=False)), merged
 
-    @property
-    def _hot(self) -> bool:
-        """Whether adapters join an engine that runs, rather than being merged."""
-        wanted = self._settings.adapters
-        return device() == "cuda" if wanted == "auto" else wanted == "hot"
+    def _merged(self, base: str, adapter: Path, adapter_digest: str) -> str:
+        """The base with the adapter merged into it; made once, if there is memory for that and its engine."""
+        folder = merged_folder(self._workspace, adapter_digest)
+        if not folder.is_dir():
+            self._engines.require_room(max(merging_gib(base), engine_gib(base, self._engine)))
+            merge_apart(base, adapter, folder, dtype_of(self._engine), self._go_on)
+        return str(folder)
 
     def _require_base(self, name: str, digest: str) -> str:
-        base = require_base(name)
-        if base not in self._bases:  # it is large, and read once
-            self._bases[base] = model_digest(base)
-        if self._bases[base] != digest:
-            raise RefusalError(f"it was made with another base model than the one in {base}")
+        try:
+            base = require_base(name)
+            found = self._bases.get(base) or model_digest(base)
+        except StepladderError as error:
+            raise MachineError(f"{error.where}: {error.what}") from error
+        if found != digest:
+            raise MachineError(f"it was made with another base model than the one in {base}")
+        self._bases[base] = found  # it is large: what was right once is not read again
         return base
 
     def _index(self, registered: Registered) -> IndexPlace | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from math import prod
 from pathlib import Path
 
 from stepladder.engine import dtype_of
@@ -12,14 +14,66 @@ from stepladder.settings import Engine
 _GIB = 2**30
 # vLLM on a CPU: 5 GB in all were measured for a model of 0.3 GB with a cache of 2 GiB.
 _PROCESSES_GIB = 2.5
+_MERGING_GIB = 1.0
 _CGROUP = Path("/sys/fs/cgroup")
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_LONGEST_HEADER = 100_000_000  # safetensors' own limit
 
 
 def engine_gib(model: str, settings: Engine) -> float:
-    """An estimate of what an engine takes: processes, cache, and weights, which are larger in float32."""
-    stored = sum(file.stat().st_size for file in Path(model).rglob("*.safetensors")) if is_local(model) else 0
-    grows = 2 if dtype_of(settings) == "float32" else 1
-    return _PROCESSES_GIB + settings.kv_cache_gib + grows * stored / _GIB
+    """An estimate of what an engine takes: processes, cache, weights in the format that it computes in."""
+    return _PROCESSES_GIB + settings.kv_cache_gib + _weights_gib(model, dtype_of(settings))
+
+
+def merging_gib(base: str) -> float:
+    """An estimate of what it takes to merge an adapter into a base: that in float32, and PyTorch."""
+    return _MERGING_GIB + _weights_gib(base, "float32")
+
+
+def _weights_gib(model: str, dtype: str) -> float:
+    """Weights once they are loaded: floats in another format than the stored, all else as it is stored."""
+    width = 4 if dtype == "float32" else 2
+    folder = Path(model) if is_local(model) else _cached(model)
+    if folder:
+        return sum(_loaded_bytes(file, width) for file in folder.rglob("*.safetensors")) / _GIB
+    return width * _parameters_on_hub(model) / _GIB
+
+
+def _loaded_bytes(file: Path, width: int) -> int:
+    """By the header of a safetensors file: its length in 8 bytes, then JSON. Without one, what is stored."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        header = opened.read(min(length, _LONGEST_HEADER))
+    try:
+        tensors = [one for name, one in json.loads(header).items() if name != "__metadata__"]
+        return sum(
+            width * prod(one["shape"])
+            if one["dtype"] in _FLOATS
+            else one["data_offsets"][1] - one["data_offsets"][0]
+            for one in tensors
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return file.stat().st_size
+
+
+def _cached(model: str) -> Path | None:
+    """The folder of a hub id in the hub's cache here."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, local_files_only=True))
+    except Exception:  # the hub's client raises many kinds
+        return None
+
+
+def _parameters_on_hub(model: str) -> int:
+    """As the hub tells; 0 where it does not: the engine's own start then says what is wrong."""
+    from huggingface_hub import get_safetensors_metadata
+
+    try:
+        return sum(get_safetensors_metadata(model).parameter_count.values())
+    except Exception:  # as above
+        return 0
 
 
 def free_gib(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = _CGROUP) -> float:

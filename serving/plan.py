@@ -33,7 +33,8 @@ class Actual:
 
     ``serving``: the id of what answers now; ``loading``: versions under way; ``resting``: versions whose
     loading failed and that are tried again later, with the reason; ``cramped``: versions for whose engine
-    so many GiB are missing.
+    so many GiB are missing. ``short``: some task's champion lacks memory; ``pending``: some task's champion
+    is still to be loaded. What is tried and what waits for a rollback gives way to champions of all tasks.
     """
 
     serving: int | None = None
@@ -41,6 +42,8 @@ class Actual:
     loading: frozenset[str] = frozenset()
     resting: Mapping[str, str] = field(default_factory=dict)
     cramped: Mapping[str, float] = field(default_factory=dict)
+    short: bool = False
+    pending: bool = False
 
     @property
     def champion(self) -> Held | None:
@@ -100,8 +103,21 @@ def target(wanted: Standing, actual: Actual) -> Version | None:
 def plan(wanted: Standing, actual: Actual) -> list[Action]:
     """The next steps towards what is wanted, in order; none when all is as it should be."""
     aim = target(wanted, actual)
-    steps = [*_converge(wanted, actual, aim), *_try(wanted, actual, aim), *_tidy(wanted, actual, aim)]
+    beside = [*_try(wanted, actual, aim), *_stand_by(wanted, actual, aim)]
+    steps = [*_converge(wanted, actual, aim), *beside, *_tidy(wanted, actual, aim)]
     return [*_remember(wanted, actual), *steps]
+
+
+def is_short(wanted: Standing, actual: Actual) -> bool:
+    """Whether this task's champion lacks memory."""
+    aim = target(wanted, actual)
+    return aim is not None and aim.version in actual.cramped
+
+
+def is_pending(wanted: Standing, actual: Actual) -> bool:
+    """Whether this task's champion is being loaded, or comes next."""
+    aim = target(wanted, actual)
+    return aim is not None and not _ready(aim.version, actual) and aim.version not in actual.resting
 
 
 def _remember(wanted: Standing, actual: Actual) -> list[Action]:
@@ -128,21 +144,30 @@ def _converge(wanted: Standing, actual: Actual, aim: Version | None) -> list[Act
 
 
 def _try(wanted: Standing, actual: Actual, aim: Version | None) -> list[Action]:
-    """Load the challenger that is to be tried, once the champion answers as it should."""
-    one = challenger(wanted, actual, aim)
+    """Load the challenger that is to be tried."""
+    return _load_beside(challenger(wanted, actual, aim), actual, aim)
+
+
+def _stand_by(wanted: Standing, actual: Actual, aim: Version | None) -> list[Action]:
+    """Load the previous champion, so that a rollback is only a switch; as after a restart."""
+    return _load_beside(previous(wanted, actual, aim), actual, aim)
+
+
+def _load_beside(one: Version | None, actual: Actual, aim: Version | None) -> list[Action]:
+    """Load what is not needed to answer: once the champion, and every other task's, is what answers."""
     now = actual.champion
-    if one is None or now is None or aim is None or now != _ready(aim.version, actual):
+    if one is None or now is None or aim is None or now != _ready(aim.version, actual) or actual.pending:
         return []
     waits = one.version in {*actual.loading, *actual.resting, *actual.cramped}
     return [] if waits or _ready(one.version, actual) else [Load(one)]
 
 
 def challenger(wanted: Standing, actual: Actual, aim: Version | None) -> Version | None:
-    """The release that is to be tried on a share of the requests; none while the champion lacks memory."""
+    """The release that is to be tried on a share of the requests; none while a champion lacks memory."""
     one = wanted.find(wanted.challenger)
     if one is None or not one.share or one.refused or aim is None:
         return None
-    return None if one.version == aim.version or aim.version in actual.cramped else one
+    return None if one.version == aim.version or _gives_way(actual, aim) else one
 
 
 def tried(wanted: Standing, actual: Actual, aim: Version | None) -> Held | None:
@@ -182,14 +207,22 @@ def _tidy(wanted: Standing, actual: Actual, aim: Version | None) -> list[Action]
     return [Unload(one.id) for one in actual.held if one.id not in kept and not one.users]
 
 
+def previous(wanted: Standing, actual: Actual, aim: Version | None) -> Version | None:
+    """The release that a rollback goes to; none while a champion lacks memory."""
+    one = wanted.find(wanted.previous)
+    if one is None or one.refused or one == aim:
+        return None
+    return None if _gives_way(actual, aim) else one
+
+
 def rollback_target(wanted: Standing, actual: Actual, aim: Version | None) -> Held | None:
-    """What stays loaded for a rollback: the previous champion, while there is memory for it."""
-    previous = wanted.find(wanted.previous)
-    if previous is None or previous.refused or previous == aim:
-        return None
-    if aim and aim.version in actual.cramped:
-        return None
-    return _ready(previous.version, actual)
+    """What a rollback goes to, where it is loaded."""
+    one = previous(wanted, actual, aim)
+    return _ready(one.version, actual) if one else None
+
+
+def _gives_way(actual: Actual, aim: Version | None) -> bool:
+    return actual.short or (aim is not None and aim.version in actual.cramped)
 
 
 def explain(wanted: Standing, actual: Actual) -> str:
@@ -204,6 +237,23 @@ def explain(wanted: Standing, actual: Actual) -> str:
     if now and now.version == champion.version and now.alive:
         return "as wanted"
     return _progress(champion, actual)
+
+
+def explain_trial(wanted: Standing, actual: Actual) -> str | None:
+    """Why the challenger that is to be tried is not; ``as wanted`` where it is, None where there is none."""
+    one = wanted.find(wanted.challenger)
+    if one is None or not one.share or one.version == wanted.champion:
+        return None
+    number, aim, now = one.version, target(wanted, actual), actual.champion
+    if one.refused:
+        return f"version {number} was refused: {one.refused}"
+    if aim is None or now is None or now.version != wanted.champion:
+        return f"version {number} waits for the champion to answer"
+    if tried(wanted, actual, aim):
+        return "as wanted"
+    if _gives_way(actual, aim):
+        return f"version {number} gives way to a champion that lacks memory"
+    return _progress(one, actual)
 
 
 def _progress(champion: Version, actual: Actual) -> str:

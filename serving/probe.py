@@ -20,6 +20,7 @@ class Probe:
 
     def __init__(self) -> None:
         self._silent: Counter[RunningEngine] = Counter()
+        self._lacking: set[RunningEngine] = set()
         self._client: httpx.AsyncClient | None = None  # dear to make, and bound to an event loop
 
     async def look(self, engines: Collection[RunningEngine]) -> None:
@@ -27,10 +28,13 @@ class Probe:
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=_PATIENCE_S, trust_env=False)
         client = self._client
-        answered = await asyncio.gather(*(_has_model(client, engine) for engine in engines))
+        told = await asyncio.gather(*(_told(client, engine) for engine in engines))
+        by_engine = dict(zip(engines, told, strict=True))
+        # One replica that has the model is enough.
         self._silent = Counter(
-            {one: self._silent[one] + 1 for one, well in zip(engines, answered, strict=True) if not well}
+            {one: self._silent[one] + 1 for one, having in by_engine.items() if True not in having}
         )
+        self._lacking = {one for one, having in by_engine.items() if False in having}
 
     async def close(self) -> None:
         """Close its connections."""
@@ -43,10 +47,19 @@ class Probe:
             return False
         return self._silent[engine] < _MOST_SILENT
 
+    def lacks_model(self, engine: RunningEngine) -> bool:
+        """Whether the engine, or a replica of it, answered that it does not have the model."""
+        return engine in self._lacking
 
-async def _has_model(client: httpx.AsyncClient, engine: RunningEngine) -> bool:
+
+async def _told(client: httpx.AsyncClient, engine: RunningEngine) -> list[bool | None]:
+    return await asyncio.gather(*(_has_model(client, url, engine.model) for url in engine.urls))
+
+
+async def _has_model(client: httpx.AsyncClient, url: str, model: str) -> bool | None:
+    """None where it does not answer."""
     try:
-        answer = (await client.get(f"{engine.url}/models")).raise_for_status()
-        return engine.model in [one["id"] for one in answer.json()["data"]]
+        answer = (await client.get(f"{url}/models")).raise_for_status()
+        return model in [one["id"] for one in answer.json()["data"]]
     except (httpx.HTTPError, KeyError, TypeError, ValueError):
-        return False
+        return None

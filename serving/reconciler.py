@@ -89,6 +89,9 @@ class Reconciler:
         self._ids = itertools.count(1)
         self._kept: dict[int, _Kept] = {}
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._mending: dict[int, asyncio.Task[None]] = {}
+        self._short = self._pending = False
+        self._live: dict[str, str] = {}
         self._troubles = {task: Troubles(settings) for task in self._tasks}
         self._notes: list[Note] = []
         self._syncing: asyncio.Future[tuple[dict[str, Standing], list[Note]]] | None = None
@@ -106,6 +109,12 @@ class Reconciler:
         """Have something written into the registry, and act on it at once."""
         self._notes.extend(notes)
         self.wake()
+
+    def is_tried(self, task: str, version: str) -> bool:
+        """Whether the registry, as far as it is known, wants this version tried on real requests."""
+        standing = with_notes(self._wanted, [*self._told, *self._notes]).get(task)
+        found = standing.find(version) if standing else None
+        return standing is None or (standing.challenger == version and found is not None and found.share > 0)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -131,13 +140,24 @@ class Reconciler:
         """Observe, plan and act once."""
         await self._ask_registry()
         await self._probe.look({kept.loaded.serving.engine for kept in self._kept.values()})
+        for number, kept in self._kept.items():
+            if self._probe.lacks_model(kept.loaded.serving.engine) and number not in self._mending:
+                self._mending[number] = asyncio.create_task(self._mend(number, kept))
         wanted = with_notes(self._wanted, [*self._told, *self._notes])
+        self._look_at_champions(wanted)
         for task, standing in wanted.items():
             for action in planning.plan(standing, self._actual(task)):
                 self._act(task, standing, action)
             self._line_up(task, standing)
+            self._tell_live(task, standing)
         record = self._recorded(wanted)
         await asyncio.get_running_loop().run_in_executor(None, write_record, self._record, record)
+
+    def _look_at_champions(self, wanted: Mapping[str, Standing]) -> None:
+        """All tasks' champions come before what is loaded beside any of them."""
+        seen = [(standing, self._actual(task)) for task, standing in wanted.items()]
+        self._short = any(planning.is_short(*one) for one in seen)
+        self._pending = any(planning.is_pending(*one) for one in seen)
 
     def _last_known(self) -> dict[str, Standing]:
         record = read_record(self._record)
@@ -176,6 +196,8 @@ class Reconciler:
             loading=frozenset(version for of, version in self._under_way if of == task),
             resting=self._troubles[task].resting,
             cramped=self._troubles[task].cramped,
+            short=self._short,
+            pending=self._pending,
         )
 
     def _answering(self, task: str) -> int | None:
@@ -200,7 +222,6 @@ class Reconciler:
                 kept = self._kept[number]
                 log.info("%s: version %s answers now", task, kept.version)
                 self._router.put(task, Lineup({CHAMPION: kept.loaded.serving}))
-                self._notes.append(Note(task, kept.version, "live"))
             case Stop(reason):
                 log.warning("%s: %s", task, reason)
                 self._router.put(task, Lineup({}, reason))
@@ -228,6 +249,15 @@ class Reconciler:
         if (servings, trial) != (lineup.servings, lineup.trial):
             self._router.put(task, Lineup(servings, trial=trial))
 
+    def _tell_live(self, task: str, standing: Standing) -> None:
+        """Note that the champion answers: where it did not before, and where someone waits to hear it."""
+        wanted, now = standing.find(standing.champion), self._actual(task).champion
+        if wanted is None or now is None or not now.alive or now.version != wanted.version:
+            self._live.pop(task, None)
+        elif wanted.live is None or self._live.get(task) != wanted.version:
+            self._live[task] = wanted.version
+            self._notes.append(Note(task, wanted.version, "live"))
+
     async def _load(self, task: str, version: Version) -> None:
         log.info("%s: loading version %s", task, version.version)
         try:
@@ -246,6 +276,15 @@ class Reconciler:
         finally:
             del self._under_way[task, version.version]
             self.wake()
+
+    async def _mend(self, number: int, kept: _Kept) -> None:
+        """An engine that was started again has forgotten its adapters."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._loading_thread, kept.loaded.mend)
+        except Exception as error:
+            log.warning("%s: version %s is not mended: %s", kept.task, kept.version, first_line(error))
+        finally:
+            del self._mending[number]
 
     def _unload(self, task: str, standing: Standing, number: int) -> None:
         """Take it out of the line-up, then let go of it, if no request came in between."""
@@ -269,7 +308,7 @@ class Reconciler:
 
     async def _close(self) -> None:
         self._loader.abort()
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await asyncio.gather(*self._under_way.values(), *self._mending.values(), return_exceptions=True)
         for kept in self._kept.values():
             self._loading_thread.submit(kept.loaded.close)
         await asyncio.get_running_loop().run_in_executor(None, self._loading_thread.shutdown)

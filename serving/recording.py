@@ -22,9 +22,8 @@ def recorded(
     """Record what was asked now, and what became of it when the block is left, however it is.
 
     Args:
-        limit: the deadline around the block. It is asked, not the clock: timers fire up to a millisecond early.
+        limit: the deadline around the block. It is asked, not the clock: timers may fire a little early.
     """
-    started = time.monotonic()
     messages = [turn.model_dump() for turn in asked.said.history]
     messages.append({"role": "user", "content": asked.said.question})
     _record(
@@ -33,10 +32,7 @@ def recorded(
         "asked",
         {
             "messages": messages,
-            "version": asked.serving.registered.version,
-            "key": asked.key_id,
-            "trace": trace,
-            "stream": bool(asked.chat.stream),
+            **_who(asked, trace),
             **({"unit": asked.unit, "trial": asdict(asked.trial)} if asked.trial else {}),
         },
     )
@@ -53,9 +49,25 @@ def recorded(
         answer.outcome = "internal_error"
         raise
     finally:
-        took = time.monotonic() - started
+        took = time.monotonic() - asked.came
         _record(gateway, asked, "answered", told(answer, took))
         _measure(gateway, asked, answer, took)
+
+
+def record_refusal(gateway: Gateway, asked: Asked, refusal: ApiError, trace: str) -> None:
+    """Record that the queue had no room, in one event and without the text: refusing must stay cheap."""
+    _record(gateway, asked, "refused", {"outcome": refusal.code, **_who(asked, trace)})
+    version = asked.serving.registered.version
+    gateway.metrics.interactions.labels(asked.task, version, refusal.code).inc()
+
+
+def _who(asked: Asked, trace: str) -> dict[str, Any]:
+    return {
+        "version": asked.serving.registered.version,
+        "key": asked.key_id,
+        "trace": trace,
+        "stream": bool(asked.chat.stream),
+    }
 
 
 def _record(gateway: Gateway, asked: Asked, kind: str, body: dict[str, Any]) -> None:
@@ -72,8 +84,7 @@ def _record(gateway: Gateway, asked: Asked, kind: str, body: dict[str, Any]) -> 
 
 
 def told(answer: Answer, took: float) -> dict[str, Any]:
-    """What is recorded of an answer; ``took``: seconds."""
-    first = answer.first_token_s
+    """What is recorded of an answer; ``took``: seconds, with those in the queue."""
     return {
         "outcome": answer.outcome,
         "answer": answer.text,
@@ -82,11 +93,16 @@ def told(answer: Answer, took: float) -> dict[str, Any]:
         "chunks": [[source.id, source.score] for source in answer.sources],
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
-        "latency_ms": round(1000 * took, 1),
-        "retrieval_ms": round(1000 * answer.retrieval_s, 1),
-        "engine_ms": round(1000 * answer.engine_s, 1),
-        "first_token_ms": round(1000 * first, 1) if first is not None else None,
+        "latency_ms": _ms(took),
+        "queued_ms": _ms(answer.queued_s),
+        "retrieval_ms": _ms(answer.retrieval_s),
+        "engine_ms": _ms(answer.engine_s),
+        "first_token_ms": _ms(answer.first_token_s),
     }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 1)
 
 
 def _measure(gateway: Gateway, asked: Asked, answer: Answer, took: float) -> None:

@@ -19,12 +19,17 @@ log = logging.getLogger("serving")
 
 @dataclass(frozen=True)
 class Note:
-    """Something to write into the registry about a version; ``reason`` says why."""
+    """Something to write into the registry about a version; ``reason`` says why.
+
+    ``champion``: of a version that is ``promoted``, the one that it was compared with. Where another is
+    champion by then, a person has decided meanwhile, and it is left at that.
+    """
 
     task: str
     version: str
     kind: Literal["previous", "refused", "passed", "promoted", "tried", "live"]
     reason: str = ""
+    champion: str | None = None
 
 
 class Registry(Protocol):
@@ -49,16 +54,23 @@ class MlflowRegistry:
         self._tasks = tuple(tasks)
         self._challengers = challengers
         self._open = False
+        self._done: list[Note] = []  # written, but then the registry did not answer
 
     def sync(self, notes: Iterable[Note]) -> tuple[dict[str, Standing], list[Note]]:
         """See ``Registry``."""
         if not self._open:
             use_mlflow(self._settings)
             self._open = True
-        unwritten = [note for note in notes if not _written(note)]
+        unwritten = [note for note in notes if note not in self._done and not self._write(note)]
         found = {task: self._wanted(promotion.standing(task)) for task in self._tasks}
+        self._done = []
         # A version that was deleted cannot be told anything any more.
         return found, [one for one in unwritten if one.version in found[one.task].versions]
+
+    def _write(self, note: Note) -> bool:
+        if well := _written(note):
+            self._done.append(note)
+        return well
 
     def _wanted(self, standing: Standing) -> Standing:
         if self._challengers and standing.champion is None:
@@ -77,7 +89,8 @@ def _written(note: Note) -> bool:
         elif note.kind == "tried":
             end_trial(note.task, note.version, note.reason)
         elif note.kind == "promoted":
-            promotion.promote(note.task, note.version)
+            if promotion.standing(note.task).champion == note.champion:
+                promotion.promote(note.task, note.version)
         else:
             promotion.refuse(note.task, note.version, note.reason)
     except Exception as error:
@@ -99,13 +112,13 @@ def with_notes(standings: Mapping[str, Standing], notes: Iterable[Note]) -> dict
             continue
         if note.kind == "promoted":
             moved = {"champion": note.version, "previous": known.champion}
-            found[note.task] = known.model_copy(update=moved if known.champion != note.version else {})
+            found[note.task] = known.model_copy(update=moved if known.champion == note.champion else {})
             continue
         changes: dict[str, dict[str, object]] = {
             "refused": {"refused": note.reason},
             "passed": {"passed": True},
             "tried": {"share": 0.0},
-            "live": {},
+            "live": {"live": version.live or "now"},
         }
         versions = {**known.versions, note.version: version.model_copy(update=changes[note.kind])}
         found[note.task] = known.model_copy(update={"versions": versions})

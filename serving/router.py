@@ -6,7 +6,6 @@ end while others already get the next one: no answer is ever made by two release
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -115,7 +114,6 @@ class Router:
     def __init__(self, tasks: Mapping[str, Lineup] | None = None) -> None:
         self._lineups: dict[str, Lineup] = dict(tasks or {})
         self._used: Counter[Serving] = Counter()
-        self._freed: dict[Serving, asyncio.Event] = {}
 
     @property
     def lineups(self) -> Mapping[str, Lineup]:
@@ -125,10 +123,6 @@ class Router:
     def put(self, task: str, lineup: Lineup) -> None:
         """Replace a task's line-up: requests that start from now on use it."""
         self._lineups = {**self._lineups, task: lineup}
-
-    def remove(self, task: str) -> None:
-        """Stop serving a task."""
-        self._lineups = {name: lineup for name, lineup in self._lineups.items() if name != task}
 
     @contextmanager
     def using(self, serving: Serving) -> Iterator[Serving]:
@@ -140,14 +134,7 @@ class Router:
             self._used[serving] -= 1
             if not self._used[serving]:
                 del self._used[serving]
-                if freed := self._freed.pop(serving, None):
-                    freed.set()
 
     def in_use(self, serving: Serving) -> int:
         """How many requests hold a serving."""
         return self._used[serving]
-
-    async def drained(self, serving: Serving) -> None:
-        """Wait until no request holds a serving. Put another line-up first, or it may never end."""
-        while self.in_use(serving):
-            await self._freed.setdefault(serving, asyncio.Event()).wait()

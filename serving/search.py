@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -89,10 +90,19 @@ def search(place: str, questions: list[str]) -> list[list[Passage]]:
     ]
 
 
-@lru_cache(maxsize=_MOST_OPEN)
+# Of the process, by place: those asked last stand last.
+_open: OrderedDict[str, Retriever] = OrderedDict()
+
+
 def _retriever(place: str) -> Retriever:
-    at = IndexPlace.model_validate_json(place)
-    return open_retriever(at.folder, at.knowledge, _embedder(at.embedder))
+    """The index of a place, open; the one that was not asked for longest is closed for it."""
+    if place not in _open:
+        at = IndexPlace.model_validate_json(place)
+        _open[place] = open_retriever(at.folder, at.knowledge, _embedder(at.embedder))
+        if len(_open) > _MOST_OPEN:
+            _open.popitem(last=False)[1].close()
+    _open.move_to_end(place)
+    return _open[place]
 
 
 @lru_cache(maxsize=4)

@@ -16,15 +16,15 @@ from stepladder.tasks import Strict, explain
 
 
 class Limits(Strict):
-    """What one request, one task and one client may take."""
+    """What one request, one release and one client may take."""
 
     body_bytes: int = Field(default=1_000_000, gt=0)
     body_timeout_s: float = Field(default=10, gt=0, description="for a client to send its whole request")
     send_timeout_s: float = Field(default=30, gt=0, description="for a client to take a part of its answer")
     messages: int = Field(default=100, gt=0)
     characters: int = Field(default=32_000, gt=0, description="of all messages together")
-    in_flight: int = Field(default=32, gt=0, description="requests of one task that are worked on at once")
-    waiting: int = Field(default=64, ge=0, description="requests of one task that may wait for that")
+    in_flight: int = Field(default=32, gt=0, description="requests of one release that are worked on at once")
+    waiting: int = Field(default=64, ge=0, description="requests of one release that may wait for that")
     request_timeout_s: float = Field(default=120, gt=0, description="longest deadline")
 
 
@@ -71,6 +71,9 @@ class Reconcile(Strict):
     every_s: float = Field(default=3, gt=0, description="between two looks at registry and engines")
     adapters: Literal["auto", "merge", "hot"] = Field(
         default="auto", description="auto: hot on a GPU, merged into an engine of their own elsewhere"
+    )
+    engines: list[str] = Field(
+        default=[], description="replicas that run already; empty: engine.url, or one that is started"
     )
     smoke_cases: int = Field(default=5, gt=0, description="asked before a release gets a request")
     attempts: int = Field(default=3, gt=0, description="of a new release to load, before it is refused")

@@ -76,6 +76,7 @@ class Shadows:
             "answer": text,
             "valid": None if own_form else challenger.is_valid(text),
             "latency_ms": round(1000 * took, 1),
+            "queued_ms": 0.0,
             "same": said(spec, text) == said(spec, seen.text),
         }
         event = Event("shadow", asked.id, asked.task, challenger.digest, body, time.time())

@@ -3,7 +3,8 @@
 What is promised. ``append`` never waits and never fails a request. One thread redacts what has gathered
 and commits it in one transaction, flushed to the disk (WAL, ``synchronous=FULL``), so what is committed
 survives ``kill -9`` and a power cut. An interaction is two events: ``asked``, handed over before the engine
-works, and ``answered``, handed over before the last byte is sent. A kill can so lose what was handed over
+works, and ``answered``, handed over before the last byte is sent; one that the queue had no room for is
+``refused`` alone. A kill can so lose what was handed over
 within the last transaction, a few milliseconds: of an answer just sent its ``answered``, hardly ever its
 ``asked``. Feedback is confirmed only after its commit.
 """
@@ -53,7 +54,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to an interaction. ``kind``: asked, answered or feedback."""
+    """Something that happened to an interaction. ``kind``: see ``docs/08-serving.md``."""
 
     kind: str
     interaction: str
@@ -95,8 +96,8 @@ class Store:
 
     @property
     def healthy(self) -> bool:
-        """Whether the last write succeeded."""
-        return not self._failing
+        """Whether the last write succeeded, and more can be written."""
+        return self._thread.is_alive() and not self._failing
 
     @property
     def pending(self) -> int:
@@ -171,9 +172,9 @@ class Store:
 
     def _keep(self, events: list[Event]) -> None:
         """Commit, again and again until it succeeds: a full disk loses nothing while memory lasts."""
-        if not events:
+        rows = [row for row in map(self._row, events) if row]
+        if not rows:
             return
-        rows = [self._row(event) for event in events]
         while True:
             try:
                 with self._connection:
@@ -194,8 +195,14 @@ class Store:
                 self._failing = False
                 return
 
-    def _row(self, event: Event) -> tuple[float, str, str, str, str, str]:
-        body = json.dumps(self._redact(event.body))  # ASCII: half a surrogate pair is no UTF-8
+    def _row(self, event: Event) -> tuple[float, str, str, str, str, str] | None:
+        """One that cannot be redacted or told as JSON is lost; those after it must not be."""
+        try:
+            body = json.dumps(self._redact(event.body))  # ASCII: half a surrogate pair is no UTF-8
+        except Exception as error:  # its message may quote the event
+            log.error("a record of kind %s is lost: %s", event.kind, type(error).__name__)
+            self._on_drop()
+            return None
         return (event.at, event.kind, event.interaction, event.task, event.release, body)
 
     def _answer(self, call: _Call) -> None:

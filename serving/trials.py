@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("serving")
 _KIND = "trial"
-_ENDS = ("promote", "send back")
+_ENDS = ("promote", "send back", "stopped")
+# They are of no release: so the index finds them.
+_TRIALS = "SELECT at, body FROM events WHERE kind = ? AND task = ? AND release = '' ORDER BY seq DESC"
 
 
 class Trials:
@@ -61,6 +63,7 @@ class Trials:
     async def step(self) -> None:
         """Look at each trial once."""
         for task, lineup in self._gateway.router.lineups.items():
+            await self._end_if_stopped(task)
             if lineup.trial is None:
                 self._ended.pop(task, None)
             elif self._ended.get(task) != lineup.trial:  # its end may take a while to reach the line-up
@@ -69,6 +72,7 @@ class Trials:
     async def _look(self, task: str, trial: Trial) -> None:
         since = await self._since(task, trial)
         settings, records = self._gateway.settings.canary, self._gateway.settings.records.path
+        now = time.time()
         await self._gateway.store.committed()
         seen = await asyncio.to_thread(
             observations,
@@ -76,7 +80,7 @@ class Trials:
             task,
             trial,
             since,
-            time.time(),
+            now,
             settings.slow_s,
             settings.feedback_after_s,
         )
@@ -85,15 +89,26 @@ class Trials:
         if found.step != "go on":
             self._end(task, trial, found)
 
+    async def _end_if_stopped(self, task: str) -> None:
+        """Write down that a person ended a trial, so that another one begins anew."""
+
+        def last(connection: sqlite3.Connection) -> dict[str, Any] | None:
+            found = connection.execute(f"{_TRIALS} LIMIT 1", (_KIND, task)).fetchone()
+            return json.loads(found[1]) if found else None
+
+        body = await self._gateway.store.call(last)
+        if body is None or body["step"] in _ENDS:
+            return
+        trial = Trial(**body["trial"])
+        if not self._reconciler.is_tried(task, trial.challenger):
+            self._write(task, trial, "stopped", {"reason": "ended by hand"})
+
     async def _since(self, task: str, trial: Trial) -> float:
         """When the task's last trial ended; what came after belongs to this one. Writes down its begin."""
 
         def known(connection: sqlite3.Connection) -> tuple[float, bool]:
-            rows = connection.execute(
-                "SELECT at, body FROM events WHERE kind = ? AND task = ? ORDER BY seq DESC", (_KIND, task)
-            )
             begun = False
-            for at, text in rows:
+            for at, text in connection.execute(_TRIALS, (_KIND, task)):
                 body = json.loads(text)
                 if body["step"] in _ENDS:
                     return float(at), begun
@@ -115,7 +130,7 @@ class Trials:
             outcome = f"{'promoted' if found.step == 'promote' else 'sent back'}: {found.reason}"
         notes = [Note(task, version, "tried", outcome)]
         if found.step == "promote" and not trial.shadow:
-            notes.append(Note(task, version, "promoted", outcome))
+            notes.append(Note(task, version, "promoted", outcome, trial.champion))
         self._reconciler.note(notes)
 
     def _write(self, task: str, trial: Trial, step: str, more: dict[str, Any]) -> None:

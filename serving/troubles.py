@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving.engines import NoRoomError
-from serving.loading import UnfetchedError
+from serving.loading import MachineError, UnfetchedError
 from serving.settings import Reconcile
 from serving.smoke import RefusalError
-from stepladder.failures import first_line
+from stepladder.errors import StepladderError
+from stepladder.failures import first_line, is_full_disk
 from stepladder.promotion import Version
 
 
@@ -38,8 +39,9 @@ class Troubles:
     def add(self, version: Version, error: Exception) -> str | None:
         """Take note of a failed load.
 
-        Only what is the release's own fault counts against it: not a lack of memory, not files that could
-        not be fetched, and no failed start of one that answered before.
+        Only what is the release's own fault counts against it: not a lack of memory or of room on the disk,
+        not files that could not be fetched, not a server that is away, not what is wrong with this machine,
+        and no failed start of one that answered before.
 
         Returns:
             Why the version is refused for good, or None where it is to be tried again.
@@ -47,22 +49,20 @@ class Troubles:
         before = self._by_version.pop(version.version, None)
         attempts = before.attempts if before else 0
         missing = error.missing_gib if isinstance(error, NoRoomError) else None
-        counts = missing is None and not isinstance(error, UnfetchedError)
+        counts = missing is None and not _passes(error)
         attempts += counts
         gives_up = counts and attempts >= self._settings.attempts and not version.passed
         reason = first_line(error)
         if isinstance(error, RefusalError) or gives_up:
             return reason
-        pause = self._pause_s(attempts, missing)
+        # To make room takes several looks, which must all know of it; this machine is mended by a person.
+        slow = missing is not None or isinstance(error, MachineError)
+        pause = self._settings.most_pause_s if slow else self._pause_s(attempts)
         self._by_version[version.version] = _Trouble(attempts, self._clock() + pause, reason, missing)
         return None
 
-    def _pause_s(self, attempts: int, missing_gib: float | None) -> float:
-        """Longest for want of memory: to make room takes several looks, which must all know of it."""
-        longest = self._settings.most_pause_s
-        if missing_gib is not None:
-            return longest
-        return min(longest, self._settings.pause_s * 2.0 ** max(0, attempts - 1))
+    def _pause_s(self, attempts: int) -> float:
+        return min(self._settings.most_pause_s, self._settings.pause_s * 2.0 ** max(0, attempts - 1))
 
     def forget(self, version: str) -> None:
         """It was loaded."""
@@ -85,3 +85,9 @@ class Troubles:
     def _now(self) -> dict[str, _Trouble]:
         now = self._clock()
         return {name: one for name, one in self._by_version.items() if one.until > now}
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it says nothing about the release: something else is away, full or wrong here."""
+    away = isinstance(error, StepladderError) and error.may_pass
+    return away or isinstance(error, UnfetchedError | MachineError) or is_full_disk(error)

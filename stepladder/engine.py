@@ -36,13 +36,20 @@ _PR_SET_PDEATHSIG = 1
 class RunningEngine:
     """An OpenAI-compatible server.
 
-    ``url`` ends in ``/v1``; ``log`` is set where the server is ours; ``alive`` tells whether it still runs.
+    ``url`` ends in ``/v1``; ``log`` is set where the server is ours; ``alive`` tells whether it still runs;
+    ``replicas``: addresses of others like it.
     """
 
     url: str
     model: str
     log: Path | None = None
     alive: Callable[[], bool] = lambda: True
+    replicas: tuple[str, ...] = ()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses."""
+        return (self.url, *self.replicas)
 
 
 @contextlib.contextmanager
@@ -84,8 +91,13 @@ def engine(
         _stop(process, port)
 
 
+def address(url: str) -> str:
+    """A server's address as a person may give it, in the one form that is used here: it ends in ``/v1``."""
+    return url.rstrip("/").removesuffix("/v1") + "/v1"
+
+
 def _attach(url: str) -> RunningEngine:
-    base = url.rstrip("/").removesuffix("/v1") + "/v1"
+    base = address(url)
     try:
         answer = httpx.get(f"{base}/models", timeout=10).raise_for_status()
         name = str(answer.json()["data"][0]["id"])

@@ -1,7 +1,8 @@
 """Promote or roll back, then wait until a gateway answers by it: for scripts and flows.
 
-What is waited for is the version's tag ``serving.live``, which a gateway writes when it switches: so it does
-not matter on which machine the gateway runs.
+What is waited for is the version's tag ``serving.live``: a promotion deletes it, and a gateway writes it when
+the champion is what answers. So it does not matter on which machine the gateway runs, nor whether it had to
+switch.
 """
 
 from __future__ import annotations
@@ -47,8 +48,6 @@ def await_live(move: Move, before: Standing, timeout_s: float) -> None:
         StepladderError: the gateway refuses it, or the time is over.
     """
     old = before.find(move.after)
-    if move.before == move.after and old and old.live:
-        return
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         now = standing(move.task).find(move.after)
@@ -59,7 +58,7 @@ def await_live(move: Move, before: Standing, timeout_s: float) -> None:
                 remedy="what answered before goes on answering; "
                 f"`stepladder rollback {move.task}` makes it the champion again",
             )
-        if now and now.live != (old.live if old else None):
+        if now and now.live and now.live != (old.live if old else None):
             return
         time.sleep(_EVERY_S)
     raise StepladderError(

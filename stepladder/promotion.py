@@ -3,7 +3,7 @@
 Aliases of a task's registered model: ``champion`` answers, ``previous`` is what answered before it,
 ``challenger`` was registered last. Tags of a version: ``serving.refused`` (why the gateway does not let it
 answer) and ``serving.passed`` (when its smoke cases were last found right for the first time),
-``serving.live`` (when a gateway last began to answer by it).
+``serving.live`` (when a gateway last began to answer by it as champion; gone when it is made champion anew).
 What the tags ``canary.*`` say stands in ``stepladder.trial``.
 """
 
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pydantic import Field
 
 from stepladder.errors import StepladderError
-from stepladder.releases import CHALLENGER, CHAMPION, DIGEST_TAG, registered_name
+from stepladder.releases import CHALLENGER, CHAMPION, DIGEST_TAG, FILES_TAG, registered_name
 from stepladder.tasks import Strict
 
 PREVIOUS = "previous"
@@ -30,7 +30,7 @@ class Version(Strict):
     """A registered version. ``refused``: why it may not answer; ``passed``: it answered well before.
 
     ``share``: of the requests, that it gets as challenger; ``shadow``: it answers them unseen; ``live``:
-    when a gateway last began to answer by it.
+    when a gateway last began to answer by it as champion; ``files``: see ``releases.files_digest``.
     """
 
     version: str
@@ -41,6 +41,7 @@ class Version(Strict):
     share: float = 0.0
     shadow: bool = False
     live: str | None = None
+    files: str | None = None
 
 
 class Standing(Strict):
@@ -91,19 +92,20 @@ def _version(number: str, tags: dict[str, str]) -> Version:
         rung=tags.get("rung", "?"),
         refused=tags.get(REFUSED_TAG) or by_hand,
         passed=PASSED_TAG in tags,
-        share=_share(tags.get(SHARE_TAG, "0")),
+        share=_share(tags.get(SHARE_TAG, "0"), shadow=SHADOW_TAG in tags),
         shadow=SHADOW_TAG in tags,
         live=tags.get(LIVE_TAG),
+        files=tags.get(FILES_TAG),
     )
 
 
-def _share(text: str) -> float:
-    """A share as a person may have typed it; what is none counts as 0."""
+def _share(text: str, *, shadow: bool) -> float:
+    """A share as a person may have typed it; what is none counts as 0. All of it only unseen."""
     try:
         share = float(text)
     except ValueError:
         return 0.0
-    return share if 0 < share < 1 else 0.0
+    return share if 0 < share < 1 or (shadow and share == 1) else 0.0
 
 
 def promote(task: str, which: str | None = None) -> Move:
@@ -168,9 +170,11 @@ def rollback(task: str) -> Move:
 def _make_champion(task: str, now: Standing, number: str) -> None:
     import mlflow
 
-    before = now.find(now.champion)
+    before, after = now.find(now.champion), now.find(number)
     if before and before.version != number and not before.refused:
         remember(task, before.version)
+    if after and after.live:  # a gateway writes it again once this version answers as champion
+        mlflow.MlflowClient().delete_model_version_tag(registered_name(task), number, LIVE_TAG)
     mlflow.MlflowClient().set_registered_model_alias(registered_name(task), CHAMPION, number)
 
 
@@ -192,7 +196,7 @@ def note_passed(task: str, version: str) -> None:
 
 
 def note_live(task: str, version: str) -> None:
-    """Mark a version as one that answers from now on."""
+    """Mark a version as the champion that answers from now on."""
     tag_version(task, version, LIVE_TAG, datetime.now(UTC).isoformat())
 
 

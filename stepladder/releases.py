@@ -33,6 +33,9 @@ CHAMPION = "champion"
 OUTCOMES = "outcomes.json"
 VERDICT = "verdict.json"
 DIGEST_TAG = "release.digest"
+FILES_TAG = "files.digest"
+# What answers are made of, and the digest of a release says too little of.
+_ANSWERING = ("task", "index")
 
 
 class Release(Strict):
@@ -127,10 +130,16 @@ def register(folder: Path, release: Release, description: str, run_id: str) -> s
         )
         client.log_model_artifacts(model.model_id, str(folder))
         tags = {DIGEST_TAG: release.digest, "rung": release.plan.rung, **_digest_tags(release)}
+        tags[FILES_TAG] = files_digest(folder)
         version = str(mlflow.register_model(f"models:/{model.model_id}", name, tags=tags).version)
         client.update_model_version(name, version, description=description + _links(client, run_id))
     client.set_registered_model_alias(name, CHALLENGER, version)
     return version
+
+
+def files_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a release's task and index files."""
+    return digest_value({name: digest_folder(folder / name) for name in _ANSWERING})
 
 
 def _digest_tags(release: Release) -> dict[str, str]:
@@ -233,9 +242,11 @@ def fetch_version(name: str, version: str, digest: str, scratch: Path) -> Regist
     if not folder.is_dir():
         import mlflow
 
-        source = mlflow.artifacts.download_artifacts(f"models:/{name}/{version}")
         with writing(folder) as draft:
-            shutil.copytree(source, draft)
+            aside = draft.parent / "fetched"
+            aside.mkdir()
+            fetched = mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=str(aside))
+            Path(fetched).rename(draft)
     release = read_release(folder)
     if release.digest != digest:
         raise NotAsRegisteredError(
@@ -246,8 +257,13 @@ def fetch_version(name: str, version: str, digest: str, scratch: Path) -> Regist
     return Registered(release=release, version=version, folder=folder)
 
 
-def require_contents(registered: Registered) -> None:
+def require_contents(registered: Registered, files: str | None = None) -> None:
     """Check that a release's prompt and adapter are those that its digests name.
+
+    Args:
+        registered: the release.
+        files: what ``files_digest`` must give, as registered, so that no file of task and index was changed;
+            None for a release of before that was kept.
 
     Raises:
         NotAsRegisteredError: one was changed since.
@@ -258,6 +274,8 @@ def require_contents(registered: Registered) -> None:
     }
     if release.adapter_digest:
         held["adapter"] = (folder / "adapter", release.adapter_digest, digest_folder)
+    if files:
+        held["task or index"] = (folder, files, files_digest)
     for what, (path, digest, digest_of) in held.items():
         if not path.exists() or digest_of(path) != digest:
             raise NotAsRegisteredError(
@@ -287,13 +305,14 @@ def read_release(folder: Path) -> Release:
     """Read ``release.json``.
 
     Raises:
-        StepladderError: it is missing or of another form.
+        NotAsRegisteredError: it is missing or of another form.
     """
     try:
         return Release.model_validate(read_json(folder / "release.json"))
-    except ValidationError as error:
+    except (StepladderError, ValidationError) as error:
+        what = error.what if isinstance(error, StepladderError) else explain(error)
         raise NotAsRegisteredError(
-            f"not a release: {explain(error)}", where=str(folder), remedy="run `stepladder climb` again"
+            f"not a release: {what}", where=str(folder), remedy="run `stepladder climb` again"
         ) from error
 
 

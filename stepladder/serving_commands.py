@@ -57,7 +57,9 @@ def rollback(task: TaskName, wait: Wait = None) -> None:
 def canary(
     task: TaskName,
     release: Release = None,
-    share: Annotated[float, typer.Option(min=0.001, max=0.999, help="of users and conversations")] = 0.1,
+    share: Annotated[
+        float, typer.Option(min=0.001, max=1, help="of users and conversations; all of them only unseen")
+    ] = 0.1,
     shadow: Annotated[bool, typer.Option(help="answer beside the champion, seen by nobody")] = False,
     stop: Annotated[bool, typer.Option(help="end the trial that runs")] = False,
 ) -> None:
@@ -110,12 +112,12 @@ def serve(
         bool, typer.Option(help="let the challenger answer for a task without a champion")
     ] = False,
     engine_url: Annotated[
-        str | None, typer.Option(help="a server that has the models loaded, instead of starting vLLM")
+        list[str] | None, typer.Option(help="servers that have the models loaded, instead of starting vLLM")
     ] = None,
 ) -> None:
     """Serve the champions: gateway, engines and reconciler, until Ctrl-C. One that dies is started again."""
     options = ["--challengers"] if challengers else []
-    options += ["--engine-url", engine_url] if engine_url else []
+    options += [part for url in engine_url or [] for part in ("--engine-url", url)]
     raise typer.Exit(_keep_running([sys.executable, "-m", "serving", *options]))
 
 
@@ -177,16 +179,20 @@ def _condition(wanted: Standing, there: TaskRecord | None, running: bool) -> dic
         "answers": answering.version if answering else None,
         "digest": answering.digest if answering else None,
         "engine": answering.engine if answering else None,
-        "tried": _tried(wanted),
+        "tried": _tried(wanted, there),
         "why": why,
     }
 
 
-def _tried(wanted: Standing) -> str | None:
+def _tried(wanted: Standing, there: TaskRecord | None) -> str | None:
+    """What becomes of the challenger that is to be tried."""
     one = wanted.find(wanted.challenger)
     if one is None or not one.share or one.version == wanted.champion:
         return None
-    return f"version {one.version} is tried{' unseen' if one.shadow else ''} on {one.share:.1%}"
+    how = f"tried{' unseen' if one.shadow else ''} on {one.share:.1%}"
+    if there and there.trial == "as wanted":
+        return f"version {one.version} is {how}"
+    return f"version {one.version} is to be {how}" + (f": {there.trial}" if there and there.trial else "")
 
 
 def _number(version: str | None) -> str:

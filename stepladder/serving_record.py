@@ -17,7 +17,7 @@ _SILENT_AFTER_S = 30.0
 
 
 class Answering(Strict):
-    """What answers for a task. ``engine``: its address; ``users``: requests that hold it."""
+    """What answers for a task. ``engine``: its addresses; ``users``: requests that hold it."""
 
     version: str
     digest: str
@@ -28,12 +28,16 @@ class Answering(Strict):
 
 
 class TaskRecord(Strict):
-    """A task: what is wanted, what is there, and why they differ (``as wanted`` where they do not)."""
+    """A task: what is wanted, what is there, and why they differ (``as wanted`` where they do not).
+
+    ``trial``: the same of the challenger that is to be tried; None where there is none.
+    """
 
     wanted: Standing
     answering: Answering | None = None
     loaded: list[str] = Field(default=[])
     why: str = "as wanted"
+    trial: str | None = None
 
 
 class ServingRecord(Strict):

@@ -27,13 +27,18 @@ def try_out(task: str, which: str | None, share: float, *, shadow: bool = False)
 
     Args:
         which: a version number or an alias; None takes the challenger.
-        share: of users or conversations, between 0 and 1.
+        share: of users or conversations, above 0 and below 1; with ``shadow`` also 1.
 
     Raises:
-        StepladderError: there is no such release, or it is the champion.
+        StepladderError: there is no such release, it is the champion, or no answers would be left to compare.
     """
     import mlflow
 
+    if share >= 1 and not shadow:
+        raise StepladderError(
+            "a challenger that answers all requests leaves none to compare it with",
+            remedy="give a share below 1, or --shadow, which leaves the champion's answers to be seen",
+        )
     now = standing(task)
     release = chosen(task, now, which or CHALLENGER)
     if now.champion is None or release.version == now.champion:

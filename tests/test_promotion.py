@@ -120,7 +120,7 @@ def test_the_commands_move_the_alias_and_tell_what_answers(store: Mlflow, tmp_pa
     assert state["tasks"][TASK]["why"] == "the gateway has not seen the change yet"
 
 
-def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlflow) -> None:
+def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlflow, tmp_path: Path) -> None:
     with pytest.raises(StepladderError, match="needs a champion"):
         try_out(TASK, "2", 0.2)
     promote(TASK, "1")
@@ -128,23 +128,52 @@ def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlfl
     assert "version 2 is tried on 20.0% of users" in told
     assert aliases(standing(TASK)) == ("1", None, "2")
     assert (standing(TASK).versions["2"].share, standing(TASK).versions["2"].shadow) == (0.2, False)
-    assert "version 2 is tried on 20.0%" in run.invoke(app, ["status"]).stdout
-    run.invoke(app, ["canary", TASK, "--shadow"])
-    assert standing(TASK).versions["2"].shadow
+    assert "version 2 is to be tried on 20.0%\n" in run.invoke(app, ["status"]).stdout
+    for trial, says in (
+        ("as wanted", "is tried on 20.0%"),
+        ("no memory", "is to be tried on 20.0%: no memory"),
+    ):
+        tasks = {TASK: TaskRecord(wanted=standing(TASK), trial=trial)}
+        write_record(tmp_path / ".stepladder/serving.json", ServingRecord(at=time.time(), tasks=tasks))
+        assert f"version 2 {says}\n" in run.invoke(app, ["status"]).stdout
+    run.invoke(app, ["canary", TASK, "--shadow", "--share", "1"])
+    assert (standing(TASK).versions["2"].share, standing(TASK).versions["2"].shadow) == (1, True)
+    with pytest.raises(StepladderError, match="leaves none to compare"):
+        try_out(TASK, "2", 1.0)
 
     registry = MlflowRegistry(store, [TASK])
-    notes = [Note(TASK, "2", "tried", "promoted: well done"), Note(TASK, "2", "promoted")]
+    notes = [Note(TASK, "2", "tried", "promoted: well done"), Note(TASK, "2", "promoted", champion="1")]
     found = registry.sync(notes)[0][TASK]
     assert aliases(found) == ("2", "1", "2")
     assert found.versions["2"].share == 0
     assert registry.sync(notes)[0][TASK].previous == "1", "written twice it is as written once"
+    promote(TASK, "3")
+    assert registry.sync(notes)[0][TASK].champion == "3", "a person decided meanwhile"
+
+
+def test_what_was_written_before_the_registry_fell_silent_is_not_written_again(
+    store: Mlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(TASK, "1")
+    registry, notes = MlflowRegistry(store, [TASK]), [Note(TASK, "2", "promoted", champion="1")]
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "_wanted", silent)
+        with pytest.raises(ConnectionError):
+            registry.sync(notes)
+    rollback(TASK)
+    assert registry.sync(notes)[0][TASK].champion == "1"
+    assert registry.sync(notes)[0][TASK].champion == "2", "another trial, later"
+
+
+def silent(_: Standing) -> Standing:
+    raise ConnectionError("refused")
 
 
 def test_a_share_that_a_person_mistyped_is_none(store: Mlflow) -> None:
     import mlflow
 
     promote(TASK, "1")
-    for typed in ("ten", "10", "-1", "nan"):
+    for typed in ("ten", "10", "1", "-1", "nan"):
         mlflow.MlflowClient().set_model_version_tag(f"stepladder-{TASK}", "2", "canary.share", typed)
         assert standing(TASK).versions["2"].share == 0
 
@@ -153,12 +182,16 @@ def test_who_waits_hears_when_it_answers_when_it_is_refused_and_when_time_is_ove
     with pytest.raises(StepladderError, match="does not answer after 0 s"):
         promote_and_wait(TASK, "1", 0)
     note_live(TASK, "1")
-    assert promote_and_wait(TASK, "1", 0).after == "1", "it answers already"
+    with pytest.raises(StepladderError, match="does not answer"):
+        promote_and_wait(TASK, "1", 0.1)  # it did once: no gateway says that it does now
 
+    note_live(TASK, "1")
     before = standing(TASK)
-    move = promote(TASK, "2")
-    note_live(TASK, "2")
+    move = promote(TASK, "1")
+    assert standing(TASK).versions["1"].live is None, "whoever answers by it says so again"
+    note_live(TASK, "1")
     await_live(move, before, 10)
+    promote(TASK, "2")
 
     before, move = standing(TASK), rollback(TASK)
     with pytest.raises(StepladderError, match="does not answer"):

@@ -9,8 +9,9 @@ import pytest
 
 from stepladder.errors import StepladderError
 from stepladder.files import write_json
+from stepladder.promotion import standing
 from stepladder.prompting.compose import Plan
-from stepladder.releases import CHAMPION, Release, in_use, newest, register, registered_name
+from stepladder.releases import CHAMPION, Release, files_digest, in_use, newest, register, registered_name
 from stepladder.settings import Knowledge
 
 
@@ -65,6 +66,8 @@ def test_the_newest_release_is_fetched_once_and_fetched_again_when_its_copy_is_g
         found = newest("fetched", tmp_path / "copies")
         assert (found.release, found.version) == (made, "1")
         assert found.folder == tmp_path / "copies" / made.digest[:16]
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == [found.folder.name], "nothing is left"
+    assert standing("fetched").versions["1"].files == files_digest(found.folder)
     (found.folder / "release.json").unlink()
     with pytest.raises(StepladderError, match="file not found"):
         newest("fetched", tmp_path / "copies")

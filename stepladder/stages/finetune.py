@@ -109,10 +109,14 @@ def merged_model(workspace: Workspace, base: str, adapter: Path, adapter_digest:
     """The base with the adapter merged into it, for engines that serve no adapters well (CPU); made once."""
     from stepladder.tuning.merge import merge
 
-    dtype = dtype_of(workspace.settings.engine)
-    folder = workspace.merged / f"{short(adapter_digest)}-{dtype}"
+    folder = merged_folder(workspace, adapter_digest)
     if not folder.is_dir():
+        dtype = dtype_of(workspace.settings.engine)
         say(f"merging an adapter into {base}, as {dtype}")
-        with writing(folder) as draft:
-            merge(base, adapter, draft, dtype)
+        merge(base, adapter, folder, dtype)
     return folder
+
+
+def merged_folder(workspace: Workspace, adapter_digest: str) -> Path:
+    """Where the merged model of an adapter lies, once it is made, in the number format of engines here."""
+    return workspace.merged / f"{short(adapter_digest)}-{dtype_of(workspace.settings.engine)}"

@@ -21,7 +21,7 @@ from tests.stub_engine import StubEngine, stub_engine
 
 TASK = "plain"
 WORDS = 20
-FAST = Reconcile(every_s=0.05, pause_s=0.01)
+FAST = Reconcile(every_s=0.05, pause_s=0.01, most_pause_s=0.02)
 
 
 class FakeRegistry:
@@ -37,7 +37,14 @@ class FakeRegistry:
         return {TASK: self.standing}, []
 
     def promote(self, version: str | None) -> None:
-        self.standing = self.standing.model_copy(update={"champion": version})
+        """As the command does; a person in MLflow's UI leaves the tag ``serving.live``."""
+        versions = dict(self.standing.versions)
+        if version:
+            versions[version] = versions[version].model_copy(update={"live": None})
+        self.standing = self.standing.model_copy(update={"champion": version, "versions": versions})
+
+    def live(self, version: str) -> bool:
+        return self.standing.versions[version].live is not None
 
     def try_out(self, version: str, share: float) -> None:
         known = self.standing.versions
@@ -57,6 +64,7 @@ class FakeLoader:
     live: list[tuple[str, StubEngine]] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
+    mended: list[str] = field(default_factory=list)
 
     def load(self, task: str, version: Version) -> Loaded:
         self.loads.append(version.version)
@@ -78,6 +86,7 @@ class FakeLoader:
             Serving(registered, task_of(task, self.folder), running),
             stack.close,
             lambda: 3.0,
+            lambda: self.mended.append(number),
         )
 
     def abort(self) -> None:

@@ -33,14 +33,21 @@ def slow(tmp_path: Path) -> Iterator[Gate]:
         yield gate
 
 
-def begin(gate: Gate, **more: object) -> socket.socket:
+def queue_of(gate: Gate) -> Queue:
+    """The champion's."""
+    champion = gate.house.router.lineups["plain"].champion
+    assert champion
+    return gate.gateway.gate(champion)
+
+
+def begin(gate: Gate, key: str = "chat", **more: object) -> socket.socket:
     """Send a request and do not wait for its answer."""
     body = json.dumps({**BODY, **more}).encode()
     host, port = gate.url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)))
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {gate.house.keys['chat']}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Authorization: Bearer {gate.house.keys[key]}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     connection.sendall(head.encode() + body)
     return connection
@@ -50,13 +57,49 @@ def test_a_full_queue_refuses_with_a_time_to_come_back(slow: Gate) -> None:
     first = begin(slow)
     wait_until(lambda: len(slow.house.engine.seen) == 1)
     second = begin(slow)
-    wait_until(lambda: slow.gateway.gate("plain").waiting == 1)
+    wait_until(lambda: queue_of(slow).waiting == 1)
     with slow.http() as client:
         answer = client.post("/v1/chat/completions", json=BODY)
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "server_busy")
     assert 1 <= int(answer.headers["retry-after"]) <= 60
+    (refused,) = slow.records("refused")
+    assert (refused["outcome"], refused["version"], len(refused["trace"])) == ("server_busy", "1", 32)
+    assert "messages" not in refused
     first.close()
     second.close()
+
+
+def test_what_waits_in_the_queue_is_recorded_however_it_leaves_it(slow: Gate) -> None:
+    first = begin(slow)
+    wait_until(lambda: len(slow.house.engine.seen) == 1)
+    with slow.http() as client:
+        late = client.post("/v1/chat/completions", json=BODY, headers={"X-Request-Timeout": "0.2"})
+    assert late.status_code == 504
+    second = begin(slow)
+    wait_until(lambda: queue_of(slow).waiting == 1)
+    second.close()
+    wait_until(lambda: queue_of(slow).waiting == 0)
+    told = slow.records("answered")
+    assert [(one["outcome"], one["queued_ms"]) for one in told] == [
+        ("deadline_exceeded", None),
+        ("cancelled", None),
+    ]
+    assert told[0]["latency_ms"] >= 199, "the time in the queue counts"
+    assert len(slow.records("asked")) == 3
+    first.close()
+
+
+def test_a_challenger_that_hangs_does_not_hold_up_the_champion(slow: Gate) -> None:
+    champion = slow.house.router.lineups["plain"].champion
+    assert champion
+    hangs = slow.house.serving(task_of("plain", slow.house.folder), version="2")
+    slow.house.router.put("plain", Lineup({"champion": champion, "challenger": hangs}))
+    asked = [begin(slow, model="plain@challenger", key="admin") for _ in range(2)]
+    wait_until(lambda: slow.gateway.gate(hangs).waiting == 1)
+    asked.append(begin(slow))
+    wait_until(lambda: len(slow.house.engine.seen) == 2)
+    for connection in asked:
+        connection.close()
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -68,7 +111,7 @@ def test_a_client_that_leaves_cancels_the_engine_and_frees_the_slot(slow: Gate, 
     connection.close()
 
     wait_until(lambda: slow.house.engine.cancelled == 1)
-    wait_until(lambda: slow.gateway.gate("plain").working == 0)
+    wait_until(lambda: queue_of(slow).working == 0)
     champion = slow.house.router.lineups["plain"].champion
     assert champion
     assert slow.house.router.in_use(champion) == 0
@@ -79,9 +122,9 @@ def test_a_client_that_leaves_the_queue_is_forgotten(slow: Gate) -> None:
     first = begin(slow)
     wait_until(lambda: len(slow.house.engine.seen) == 1)
     second = begin(slow)
-    wait_until(lambda: slow.gateway.gate("plain").waiting == 1)
+    wait_until(lambda: queue_of(slow).waiting == 1)
     second.close()
-    wait_until(lambda: slow.gateway.gate("plain").waiting == 0)
+    wait_until(lambda: queue_of(slow).waiting == 0)
     assert len(slow.house.engine.seen) == 1
     first.close()
 
@@ -165,17 +208,16 @@ def test_a_switch_under_load_fails_and_mixes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_expected_wait_follows_the_pace_of_late() -> None:
-    async def story() -> list[int]:
+    async def story() -> tuple[ApiError | None, ApiError | None]:
         queue = Queue(in_flight=1, waiting=0)
-        told = []
+        before = queue.refusal()
         async with queue.entered():
-            with pytest.raises(ApiError) as caught:
-                async with queue.entered():
-                    pass
-            told.append(caught.value.retry_after_s or 0)
-        return told
+            return before, queue.refusal()
 
-    assert asyncio.run(story()) == [1]
+    free, full = asyncio.run(story())
+    assert free is None
+    assert full
+    assert full.retry_after_s == 1
 
 
 def test_an_abandoned_connection_pool_does_not_matter(slow: Gate) -> None:

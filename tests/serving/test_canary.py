@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -91,3 +92,17 @@ def test_in_the_shadow_pairs_are_compared_and_feedback_is_not_asked_for() -> Non
     assert "invalid" in found.reason
     assert found.agreement == 0.75
     assert "displeased" not in found.differences
+
+
+def test_feedback_counts_in_the_order_in_which_it_was_due() -> None:
+    """An answer that took long may have been asked for first: it must not come between what was counted."""
+    early, late = (
+        [Observation(True, WELL | {"displeased": bad}, thought_by=at) for _ in range(200)]
+        for bad, at in ((1.0, 1.0), (0.0, 2.0))
+    )
+    assert look(TRIAL, [*early, *late], SETTINGS) == look(TRIAL, [*late, *early], SETTINGS)
+    assert look(TRIAL, [*early, *late], SETTINGS) != look(TRIAL, [*reversed_times(early, late)], SETTINGS)
+
+
+def reversed_times(*groups: list[Observation]) -> list[Observation]:
+    return [replace(one, thought_by=-one.thought_by) for group in groups for one in group]

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from serving import engines as module
-from serving.engines import Engines, NoRoomError, Pool
-from serving.memory import engine_gib, free_gib
+from serving.engines import Engines, NoRoomError, Pool, one_that_has_it
+from serving.memory import engine_gib, free_gib, merging_gib
 from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
 from stepladder.settings import Engine
-from tests.stub_server import StubServer, _Handler, stub_server
+from tests.stub_server import _Handler, stub_server
 
 GIB = 2**30
+SAYS = "x"
 
 
 class Opened:
@@ -86,11 +88,41 @@ def test_a_second_engine_is_not_started_without_memory_for_it(
     assert started == ["a", "b"]
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_the_weights_of_a_hub_id_are_those_in_its_cache_or_those_that_the_hub_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    import huggingface_hub
+
+    def snapshot(*_: Any, **__: Any) -> str:
+        if not cached:
+            raise FileNotFoundError
+        (tmp_path / "model.safetensors").write_bytes(b"0" * (GIB // 2**10))  # no header: what is stored
+        return str(tmp_path)
+
+    told = SimpleNamespace(parameter_count={"BF16": GIB // 2**11})
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    monkeypatch.setattr(huggingface_hub, "get_safetensors_metadata", lambda _: told)
+    settings = Engine(dtype="bfloat16", kv_cache_gib=2)
+    assert engine_gib("some/model", settings) == pytest.approx(4.5 + 1 / 2**10)
+
+
 def test_memory_is_estimated_from_weights_and_read_from_machine_and_container(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"0" * (GIB // 1024))
-    small = engine_gib(str(tmp_path), Engine(dtype="bfloat16", kv_cache_gib=2))
-    assert small == pytest.approx(4.5 + 1 / 1024)
-    assert engine_gib(str(tmp_path), Engine(dtype="float32", kv_cache_gib=2)) == pytest.approx(4.5 + 2 / 1024)
+    import torch
+    from safetensors.torch import save_file
+
+    small, large = Engine(dtype="bfloat16", kv_cache_gib=2), Engine(dtype="float32", kv_cache_gib=2)
+    for stored, kind in ((torch.bfloat16, "bf16"), (torch.float32, "f32")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        save_file({"w": torch.zeros(GIB // 2**12, dtype=stored)}, folder / "model.safetensors")
+        assert engine_gib(str(folder), small) == pytest.approx(4.5 + 2 / 2**12)
+        assert engine_gib(str(folder), large) == pytest.approx(4.5 + 4 / 2**12), "whatever is stored"
+        assert merging_gib(str(folder)) == pytest.approx(1 + 4 / 2**12)
+    quantised = tmp_path / "int8"
+    quantised.mkdir()
+    save_file({"w": torch.zeros(GIB // 2**12, dtype=torch.int8)}, quantised / "model.safetensors")
+    assert engine_gib(str(quantised), large) == pytest.approx(4.5 + 1 / 2**12)
 
     meminfo, cgroup = tmp_path / "meminfo", tmp_path / "cgroup"
     meminfo.write_text(f"MemTotal: 9 kB\nMemAvailable: {8 * 1024**2} kB\n")
@@ -122,24 +154,34 @@ class _TakesAdapters(_Handler):
             adapters[body["lora_name"]] = body["lora_path"]
         elif self.path == "/v1/unload_lora_adapter" and body["lora_name"] in adapters:
             del adapters[body["lora_name"]]
+        elif body.get("model") in adapters:
+            self.server.seen.append(body)
+            self._reply(200, {"choices": [{"message": {"content": SAYS}}]})
+            return
         else:
             self._reply(400, {"error": {"message": "refused"}})
             return
         self._reply(200, {})
 
 
-@pytest.fixture
-def vllm() -> Iterator[StubServer]:
+@contextmanager
+def takes_adapters() -> Iterator[Any]:
     with stub_server(lambda _: "x") as server:
         server.RequestHandlerClass = _TakesAdapters
         server.adapters = {}  # type: ignore[attr-defined]
         yield server
 
 
+@pytest.fixture
+def vllm() -> Iterator[Any]:
+    with takes_adapters() as server:
+        yield server
+
+
 def test_an_adapter_joins_the_engine_of_its_base_and_leaves_it_with_its_last_release(
     vllm: Any, tmp_path: Path
 ) -> None:
-    engines = Engines(Engine(url=vllm.url), tmp_path, lambda _: None)
+    engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url])
     with engines.running("any", attach=True) as base:
         with engines.with_adapter(base, "adapter-1", tmp_path) as tuned:
             assert (tuned.url, tuned.model) == (vllm.url, "adapter-1")
@@ -151,16 +193,69 @@ def test_an_adapter_joins_the_engine_of_its_base_and_leaves_it_with_its_last_rel
 
 
 def test_an_engine_that_forgot_an_adapter_gets_it_again(vllm: Any, tmp_path: Path) -> None:
-    engines = Engines(Engine(url=vllm.url), tmp_path, lambda _: None)
+    engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url])
     with engines.running("any", attach=True) as base, engines.with_adapter(base, "adapter-1", tmp_path):
         vllm.adapters.clear()  # it restarted
         with engines.with_adapter(base, "adapter-1", tmp_path):
             assert list(vllm.adapters) == ["adapter-1"]
 
 
+def test_an_adapter_is_loaded_into_all_replicas_and_again_into_one_that_restarted(
+    vllm: Any, tmp_path: Path
+) -> None:
+    with takes_adapters() as other:
+        engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url, other.url])
+        with engines.running("any", attach=True) as base:
+            with engines.with_adapter(base, "adapter-1", tmp_path) as tuned:
+                assert tuned.urls == (vllm.url, other.url)
+                assert list(vllm.adapters) == list(other.adapters) == ["adapter-1"]
+                other.adapters.clear()
+                assert one_that_has_it(tuned).urls == (vllm.url,)
+                engines.mend(tuned)
+                assert list(other.adapters) == ["adapter-1"]
+            assert vllm.adapters == other.adapters == {}
+
+
+def test_a_replica_that_is_away_does_not_keep_a_release_from_answering(vllm: Any, tmp_path: Path) -> None:
+    urls = ["http://127.0.0.1:9", vllm.url]
+    engines = Engines(Engine(), tmp_path, lambda _: None, urls)
+    with engines.running("any", attach=True) as base, engines.with_adapter(base, "a", tmp_path) as tuned:
+        assert tuned.urls == (vllm.url, "http://127.0.0.1:9/v1")
+        assert list(vllm.adapters) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("log", "alive", "names", "usable"),
+    [
+        ("log", True, None, True),  # slow under load
+        ("log", True, ["m"], True),
+        ("log", True, ["other"], False),
+        ("log", False, ["m"], False),
+        (None, True, ["m"], True),
+        (None, True, None, False),
+    ],
+)
+def test_an_engine_is_replaced_when_it_is_dead_and_not_when_it_is_slow(
+    monkeypatch: pytest.MonkeyPatch, log: str | None, alive: bool, names: list[str] | None, usable: bool
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(module, "models_of", lambda url: asked.append(url) or names)
+    running = RunningEngine("http://e/v1", "m", Path(log) if log else None, lambda: alive)
+    assert module._usable(running) is usable
+    assert len(asked) == (0 if not alive else 3 if log is None and names is None else 1)
+
+
+def test_an_adapter_that_another_gateway_loaded_stays(vllm: Any, tmp_path: Path) -> None:
+    vllm.adapters["adapter-1"] = "there"
+    engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url])
+    with engines.running("any", attach=True) as base, engines.with_adapter(base, "adapter-1", tmp_path):
+        pass
+    assert vllm.adapters == {"adapter-1": "there"}
+
+
 def test_an_engine_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None:
     with stub_server(lambda _: 404) as server:
-        engines = Engines(Engine(url=server.url), tmp_path, lambda _: None)
+        engines = Engines(Engine(), tmp_path, lambda _: None, [server.url])
         base = RunningEngine(server.url, "stub")
         with (
             pytest.raises(StepladderError, match="load_lora_adapter"),

@@ -53,6 +53,15 @@ def test_a_correction_becomes_a_redacted_example(gate: Gate) -> None:
     assert not [path for path in gate.house.settings.inbox.rglob("*") if path.name.startswith(".")]
 
 
+def test_a_correction_that_is_sent_again_is_one_row(gate: Gate) -> None:
+    interaction = ask(gate)
+    first, second = (give(gate, interaction, correction="enabled") for _ in range(2))
+    assert first.json() == second.json()
+    assert len(rows(gate)) == 1
+    give(gate, interaction, correction="disabled")
+    assert len(rows(gate)) == 2
+
+
 def test_a_correction_that_abstains_is_an_unanswerable_example(gate: Gate) -> None:
     give(gate, ask(gate), correction=ABSTENTION.lower())
     assert rows(gate)[0].answerable is False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,29 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.loading import Loader
+from serving.engines import NoRoomError
+from serving.loading import Loader, MachineError, UnfetchedError
+from serving.merging import merge_apart
 from serving.router import Lineup
 from serving.search import SearchProcess
 from serving.settings import Reconcile
 from serving.smoke import RefusalError
 from stepladder.cache import Cache
-from stepladder.files import digest_file, write_json, writing
+from stepladder.errors import StepladderError
+from stepladder.files import digest_file, digest_folder, write_json, writing
 from stepladder.knowledge.build import build_index
 from stepladder.knowledge.embed import load_embedder
 from stepladder.models import PACKAGED_BASE, model_digest
 from stepladder.promotion import Version
 from stepladder.prompting.compose import Plan
-from stepladder.releases import OUTCOMES, Release, freeze, short
+from stepladder.releases import OUTCOMES, Release, files_digest, freeze, short
 from stepladder.settings import Knowledge, load_settings
 from stepladder.stages.workspace import Workspace
+from tests.knowledge.conftest import WordEmbedder
 from tests.serving.fake_vllm.vllm.entrypoints.openai.api_server import WORDS
 from tests.serving.house import PAGES, ROOT, Gate, House, answering, house_in
 from tests.serving.plant import make_base
+from tests.serving.test_engines import takes_adapters
 from tests.serving.test_smoke import outcome, outcomes
 
 PACKAGED = "packaged:all-MiniLM-L6-v2"
@@ -45,6 +51,38 @@ def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loader]:
         yield Loader(workspace_in(tmp_path), Reconcile(), searches)
 
 
+class Artifacts:
+    """What MLflow has of a release: a folder, fetched as often as it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.fetched = 0
+
+    def take(self, release: Path) -> None:
+        shutil.copytree(release, self.folder)
+
+    def fetch(self, _: str, dst_path: str) -> str:
+        self.fetched += 1
+        return str(shutil.copytree(self.folder, Path(dst_path) / "release"))
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifacts:
+    import mlflow
+
+    made = Artifacts(tmp_path / "artifacts")
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", made.fetch)
+    return made
+
+
+def damage(path: Path) -> None:
+    path.write_text(path.read_text().replace("Hello", "Bye") if path.name == OUTCOMES else "{ }")
+
+
+def copy_of(folder: Path, version: Version) -> Path:
+    return workspace_in(folder).releases / short(version.digest)
+
+
 def workspace_in(folder: Path) -> Workspace:
     settings = load_settings(ROOT / "params.yaml")
     engine = settings.engine.model_copy(update={"url": None})
@@ -52,7 +90,14 @@ def workspace_in(folder: Path) -> Workspace:
 
 
 def frozen(
-    folder: Path, said: str, *, base: Path, spec: dict[str, Any], plan: Plan, index: Path | None = None
+    folder: Path,
+    said: str,
+    *,
+    base: Path,
+    spec: dict[str, Any],
+    plan: Plan,
+    index: Path | None = None,
+    adapter: Path | None = None,
 ) -> Version:
     """A release that lies where a copy from the registry would."""
     task = folder / "task"
@@ -71,17 +116,32 @@ def frozen(
         task_digest="t",
         prompt_digest=digest_file(task / "prompt.md"),
         index_version=yaml.safe_load((index / "manifest.json").read_text())["version"] if index else None,
-        adapter_digest=None,
+        adapter_digest=digest_folder(adapter) if adapter else None,
         verdict_digest="v",
     )
     out = workspace_in(folder).releases / short(release.digest)
-    freeze(release, out, task=task, files={OUTCOMES: folder / OUTCOMES}, index=index, adapter=None)
-    return Version(version="1", digest=release.digest, rung=plan.rung)
+    freeze(release, out, task=task, files={OUTCOMES: folder / OUTCOMES}, index=index, adapter=adapter)
+    return Version(version="1", digest=release.digest, rung=plan.rung, files=files_digest(out))
 
 
-def plain(folder: Path, said: str = " ".join(["Hello"] * WORDS)) -> Version:
+HELLO = " ".join(["Hello"] * WORDS)
+
+
+def plain(folder: Path) -> Version:
     plan = Plan(rung="prompt", context_tokens=10)
-    return frozen(folder, said, base=folder / "models/tiny", spec={"scorer": "exact"}, plan=plan)
+    return frozen(folder, HELLO, base=folder / "models/tiny", spec={"scorer": "exact"}, plan=plan)
+
+
+def tuned(folder: Path, base: Path) -> Version:
+    """A release with an adapter of the base."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(folder / "adapter")
+    plan = Plan(rung="lora", context_tokens=10)
+    spec = {"scorer": "exact"}
+    return frozen(folder, HELLO, base=base, spec=spec, plan=plan, adapter=folder / "adapter")
 
 
 def test_what_is_as_registered_is_loaded_and_let_go(loader: Loader, tmp_path: Path) -> None:
@@ -96,18 +156,143 @@ def test_what_is_as_registered_is_loaded_and_let_go(loader: Loader, tmp_path: Pa
     ("changed", "why"),
     [
         ("task/prompt.md", "prompt is not the one that was registered"),
+        ("task/task.yaml", "task or index is not the one that was registered"),
         ("release.json", "not a release"),
         (OUTCOMES, "2 of 2 smoke cases"),
-        ("models/tiny/config.json", "made with another base model"),
     ],
 )
-def test_what_was_changed_since_is_refused(loader: Loader, tmp_path: Path, changed: str, why: str) -> None:
+def test_what_is_not_as_registered_where_it_comes_from_is_refused(
+    loader: Loader, tmp_path: Path, artifacts: Artifacts, changed: str, why: str
+) -> None:
     version = plain(tmp_path)
-    folder = tmp_path if changed.startswith("models") else tmp_path / ".stepladder/releases"
-    for path in folder.rglob(Path(changed).name):
-        path.write_text(path.read_text().replace("Hello", "Bye") if changed == OUTCOMES else "{ }")
+    damage(copy_of(tmp_path, version) / changed)
+    artifacts.take(copy_of(tmp_path, version))
     with pytest.raises(RefusalError, match=why):
         loader.load("t", version)
+
+
+@pytest.mark.parametrize("changed", ["task/prompt.md", "task/task.yaml", "release.json"])
+@pytest.mark.parametrize("how", [damage, Path.unlink])
+def test_a_copy_that_was_damaged_is_fetched_once_more(
+    loader: Loader, tmp_path: Path, artifacts: Artifacts, changed: str, how: Callable[[Path], None]
+) -> None:
+    version = plain(tmp_path)
+    artifacts.take(copy_of(tmp_path, version))
+    how(copy_of(tmp_path, version) / changed)
+    loader.load("t", version).close()
+    assert artifacts.fetched == 1
+
+
+def test_a_damaged_copy_without_a_registry_is_no_reason_to_refuse(loader: Loader, tmp_path: Path) -> None:
+    version = plain(tmp_path)
+    damage(copy_of(tmp_path, version) / "task/prompt.md")
+    with pytest.raises(UnfetchedError):
+        loader.load("t", version)
+
+
+def test_another_base_model_is_this_machines_fault_and_mended_without_a_restart(
+    loader: Loader, tmp_path: Path
+) -> None:
+    version = plain(tmp_path)
+    config = tmp_path / "models/tiny/config.json"
+    before = config.read_text()
+    for wrong, why in (("{ }", "another base model"), (None, "no base model")):
+        config.write_text(wrong) if wrong else config.unlink()
+        with pytest.raises(MachineError, match=why):
+            loader.load("t", version)
+    config.write_text(before)
+    loader.load("t", version).close()
+
+
+@pytest.mark.slow
+def test_an_adapter_is_merged_apart_and_served_by_an_engine_of_its_own(
+    loader: Loader, tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_one = loader.load("t", plain(tmp_path))
+    shutil.rmtree(tmp_path / "task")
+    version = tuned(tmp_path, tiny_llama)
+    monkeypatch.setattr("serving.engines.free_gib", lambda: 1.0)
+    with pytest.raises(NoRoomError):
+        loader.load("t", version)
+    assert not (tmp_path / ".stepladder/merged").exists(), "it is not merged without memory for it"
+    monkeypatch.setattr("serving.engines.free_gib", lambda: 100.0)
+    loaded = loader.load("t", version)
+    assert loaded.serving.engine.url != plain_one.serving.engine.url
+    (merged,) = (tmp_path / ".stepladder/merged").iterdir()
+    assert (merged / "model.safetensors").is_file()
+    for one in (loaded, plain_one):
+        one.close()
+
+
+def test_a_merge_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StepladderError, match="no adapter here"):
+        merge_apart("base", tmp_path, tmp_path / "out", "float32", lambda: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gateway_that_ends_does_not_wait_for_a_merge(tmp_path: Path) -> None:
+    def ends() -> None:
+        raise StepladderError("the gateway is ending")
+
+    with pytest.raises(StepladderError, match="ending"):
+        merge_apart("base", tmp_path, tmp_path / "out", "float32", ends)
+
+
+def test_an_adapter_joins_the_replicas_that_run(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = tuned(tmp_path, tiny_llama)
+    with takes_adapters() as one, takes_adapters() as other, closing(SearchProcess()) as searches:
+        monkeypatch.setattr("tests.serving.test_engines.SAYS", HELLO)
+        hot = Reconcile(adapters="hot", engines=[one.url, other.url])
+        loaded = Loader(workspace_in(tmp_path), hot, searches).load("t", version)
+        name = loaded.serving.engine.model
+        assert list(one.adapters) == list(other.adapters) == [name]
+        assert {body["model"] for body in one.seen} == {name}, "its smoke cases"
+        other.adapters.clear()
+        loaded.mend()
+        assert list(other.adapters) == [name]
+        loaded.close()
+        assert one.adapters == other.adapters == {}
+
+
+def test_an_adapter_that_is_not_as_registered_is_refused(
+    loader: Loader, tmp_path: Path, tiny_llama: Path, artifacts: Artifacts
+) -> None:
+    version = tuned(tmp_path, tiny_llama)
+    (copy_of(tmp_path, version) / "adapter/adapter_model.safetensors").write_bytes(b"other")
+    artifacts.take(copy_of(tmp_path, version))
+    with pytest.raises(RefusalError, match="adapter is not the one that was registered"):
+        loader.load("t", version)
+
+
+def indexed(folder: Path) -> Version:
+    """A release with an index, of words."""
+    with writing(folder / "built") as draft, Cache(folder / "cache.sqlite") as cache:
+        build_index(PAGES, Knowledge(), WordEmbedder(), draft, cache, "t")
+    plan = Plan(rung="rag", context_tokens=10)
+    base = folder / "models/tiny"
+    return frozen(folder, HELLO, base=base, spec={"scorer": "exact"}, plan=plan, index=folder / "built")
+
+
+def test_an_index_that_is_not_as_registered_is_refused(
+    loader: Loader, tmp_path: Path, artifacts: Artifacts
+) -> None:
+    version = indexed(tmp_path)
+    index = copy_of(tmp_path, version) / "index"
+    largest = max((path for path in index.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1] + b"x")
+    artifacts.take(copy_of(tmp_path, version))
+    with pytest.raises(RefusalError, match="task or index is not the one that was registered"):
+        loader.load("t", version)
+
+
+def test_an_index_of_another_version_is_refused(loader: Loader, tmp_path: Path) -> None:
+    version = indexed(tmp_path)
+    manifest = copy_of(tmp_path, version) / "index/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": "', '"version": "0'))
+    with pytest.raises(RefusalError, match="not the version that it was made with"):
+        loader.load("t", version.model_copy(update={"files": None}))
 
 
 def test_a_release_of_another_task_is_refused(loader: Loader, tmp_path: Path) -> None:

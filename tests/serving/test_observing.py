@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from serving.router import Lineup
+from serving.router import Lineup, Router
 from serving.settings import Tracing
 from serving.tracing import tracer_provider
 from tests.serving.house import Gate, House, answering
@@ -57,10 +57,7 @@ def test_metrics_count_by_task_and_outcome(gate: Gate) -> None:
 
 @pytest.mark.parametrize("lineups", [{}, {"empty": Lineup({})}])
 def test_not_ready_without_a_champion_but_alive(house: House, lineups: dict) -> None:
-    for task in list(house.router.lineups):
-        house.router.remove(task)
-    for task, lineup in lineups.items():
-        house.router.put(task, lineup)
+    house.router = Router(lineups)
     with answering(house) as gate, gate.http(None) as client:
         assert client.get("/healthz").json() == {"status": "ok"}
         answer = client.get("/readyz")
@@ -69,7 +66,7 @@ def test_not_ready_without_a_champion_but_alive(house: House, lineups: dict) -> 
 
 
 def test_ready_when_every_task_has_a_champion_whose_engine_answers(house: House) -> None:
-    house.router.remove("empty")
+    house.router = Router({task: house.router.lineups[task] for task in ("plain", "docs")})
     with answering(house) as gate, gate.http(None) as client:
         assert client.get("/readyz").json() == {"ready": True, "missing": []}
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from serving.plan import Action, Actual, Held, Load, Remember, Stop, Switch, Unload, explain, plan
+from serving.plan import (
+    Action,
+    Actual,
+    Held,
+    Load,
+    Remember,
+    Stop,
+    Switch,
+    Unload,
+    explain,
+    explain_trial,
+    plan,
+)
 from stepladder.promotion import Standing, Version
 
 
@@ -49,6 +61,12 @@ ONE, TWO = Held(1, "1", frees_gib=3), Held(2, "2", frees_gib=3)
         ),
         ("after the champion", trying(0.1), Actual(), [Load(version("1"))]),
         ("and not without memory", trying(0.1), Actual(1, (ONE,), cramped={"3": 1.0}), []),
+        (
+            "nor while the champion of another task lacks it",
+            trying(0.1),
+            Actual(1, (ONE, Held(3, "3")), short=True),
+            [Unload(3)],
+        ),
         ("it stays", trying(0.1), Actual(1, (ONE, Held(3, "3"))), []),
         ("until its trial is over", trying(0), Actual(1, (ONE, Held(3, "3"))), [Unload(3)]),
         (
@@ -58,8 +76,25 @@ ONE, TWO = Held(1, "1", frees_gib=3), Held(2, "2", frees_gib=3)
             [Remember("2"), Unload(4)],
         ),
         ("a rollback only switches", wanted("1", "2"), Actual(2, (ONE, TWO)), [Switch(1)]),
-        ("what has no name goes", wanted("2", "3"), Actual(2, (ONE, TWO)), [Unload(1)]),
-        ("but not under a request", wanted("2", "3"), Actual(2, (Held(1, "1", users=1), TWO)), []),
+        ("what has no name goes", wanted("2"), Actual(2, (ONE, TWO)), [Unload(1)]),
+        ("but not under a request", wanted("2"), Actual(2, (Held(1, "1", users=1), TWO)), []),
+        (
+            "the champion before is loaded, as after a restart",
+            wanted("2", "1"),
+            Actual(2, (TWO,)),
+            [Load(version("1"))],
+        ),
+        ("after the champion", wanted("2", "1"), Actual(), [Load(version("2"))]),
+        ("and the champions of other tasks", wanted("2", "1"), Actual(2, (TWO,), pending=True), []),
+        ("where there is memory", wanted("2", "1"), Actual(2, (TWO,), cramped={"1": 1.0}), []),
+        ("that no champion lacks", wanted("2", "1"), Actual(2, (TWO,), short=True), []),
+        ("not where it was refused", wanted("2", "1", "1"), Actual(2, (TWO,)), []),
+        (
+            "it gives way to the champion of another task",
+            wanted("2", "1"),
+            Actual(2, (ONE, TWO), short=True),
+            [Unload(1)],
+        ),
         (
             "a champion without its engine is loaded again",
             wanted("1"),
@@ -131,3 +166,30 @@ def test_the_next_step(what: str, standing: Standing, actual: Actual, steps: lis
 )
 def test_why_it_differs(standing: Standing, actual: Actual, told: str) -> None:
     assert explain(standing, actual) == told
+
+
+@pytest.mark.parametrize(
+    ("standing", "actual", "told"),
+    [
+        (wanted("1"), Actual(1, (ONE,)), None),
+        (trying(0.0), Actual(1, (ONE, Held(3, "3"))), None),
+        (trying(0.1), Actual(1, (ONE, Held(3, "3"))), "as wanted"),
+        (trying(0.1), Actual(), "version 3 waits for the champion to answer"),
+        (trying(0.1), Actual(1, (ONE,), frozenset("3")), "version 3 is being loaded"),
+        (trying(0.1), Actual(1, (ONE,), resting={"3": "no disk"}), "version 3 is tried again soon: no disk"),
+        (trying(0.1), Actual(1, (ONE,), cramped={"3": 1.25}), "1.2 GiB of memory are missing for version 3"),
+        (
+            trying(0.1),
+            Actual(1, (ONE, Held(3, "3")), short=True),
+            "version 3 gives way to a champion that lacks memory",
+        ),
+    ],
+)
+def test_why_a_challenger_is_not_tried(standing: Standing, actual: Actual, told: str | None) -> None:
+    assert explain_trial(standing, actual) == told
+
+
+def test_a_challenger_that_was_refused_says_why() -> None:
+    versions = {**trying(0.1).versions, "3": version("3", "bad").model_copy(update={"share": 0.1})}
+    standing = trying(0.1).model_copy(update={"versions": versions})
+    assert explain_trial(standing, Actual(1, (ONE,))) == "version 3 was refused: bad"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from serving.engines import NoRoomError
-from serving.loading import UnfetchedError
+from serving.loading import MachineError, UnfetchedError
 from serving.registry import Note
 from serving.router import Router, Trial
 from serving.smoke import RefusalError
@@ -74,12 +78,22 @@ def test_a_new_release_that_does_not_start_is_refused_after_some_attempts(tmp_pa
     play(tmp_path, None, story)
 
 
-def test_what_cannot_be_fetched_is_tried_until_it_can(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        UnfetchedError("down"),
+        MachineError("another base model"),
+        StepladderError("Qdrant is down", may_pass=True),
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+    ],
+)
+def test_what_is_no_fault_of_the_release_is_tried_until_it_passes(tmp_path: Path, fault: Exception) -> None:
     async def story(shop: Shop) -> None:
-        faults = iter([UnfetchedError("down")] * 6)
+        faults = iter([fault] * 6)
         shop.loader.faults["1"] = lambda: next(faults, None)
         await shop.answers_with("1")
         assert len(shop.loader.loads) == 7
+        assert shop.registry.standing.versions["1"].refused is None
 
     play(tmp_path, "1", story)
 
@@ -166,7 +180,9 @@ def test_a_challenger_takes_its_share_beside_the_champion_until_its_trial_ends(t
         await shop.until(lambda: shop.loader.loads == ["1", "2", "1", "2"])
         await shop.until(lambda: shop.router.lineups[TASK].trial is not None)
 
-        shop.reconciler.note([Note(TASK, "2", "tried", "promoted: well"), Note(TASK, "2", "promoted")])
+        shop.reconciler.note(
+            [Note(TASK, "2", "tried", "promoted: well"), Note(TASK, "2", "promoted", champion="1")]
+        )
         await shop.answers_with("2")
         assert shop.router.lineups[TASK].trial is None
         assert shop.registry.standing.previous == "1"
@@ -182,5 +198,84 @@ def test_a_challenger_that_fails_its_smoke_cases_gets_no_share(tmp_path: Path) -
         await shop.until(lambda: bool(shop.registry.standing.versions["2"].refused))
         await shop.answers_with("1")
         assert shop.router.lineups[TASK].trial is None
+
+    play(tmp_path, "1", story)
+
+
+def test_a_promotion_that_is_written_late_does_not_undo_what_a_person_decided(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        shop.registry.away = True
+        shop.reconciler.note([Note(TASK, "2", "promoted", champion="1")])
+        await shop.answers_with("2")
+        shop.registry.promote("3")
+        shop.registry.away = False
+        await shop.answers_with("3")
+        await shop.reconciler.step()
+        assert shop.registry.standing.champion == "3"
+
+    play(tmp_path, "1", story)
+
+
+def test_who_waits_for_a_champion_hears_of_it_whenever_it_is_what_answers(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.until(lambda: shop.registry.live("1"))
+        shop.loader.faults["2"] = lambda: UnfetchedError("down")
+        shop.registry.promote("2")
+        await shop.reconciler.step()
+        await shop.reconciler.step()
+        assert not shop.registry.live("2"), "1 still answers"
+        shop.registry.promote("1")
+        await shop.until(lambda: shop.registry.live("1"))  # though nothing had to be switched
+        shop.registry.promote("1")
+        await shop.until(lambda: shop.registry.live("1"))  # the same again
+
+        shop.loader.kill_all()
+        shop.registry.promote("1")
+        shop.loader.faults["1"] = lambda: UnfetchedError("down")
+        await shop.reconciler.step()
+        await shop.reconciler.step()
+        assert not shop.registry.live("1"), "its engine is dead"
+        del shop.loader.faults["1"]
+        await shop.until(lambda: shop.registry.live("1"))
+
+    play(tmp_path, "1", story)
+
+
+def test_after_a_restart_the_champion_before_is_loaded_too_so_that_a_rollback_only_switches(
+    tmp_path: Path,
+) -> None:
+    async def story(shop: Shop) -> None:
+        shop.registry.standing = shop.registry.standing.model_copy(update={"previous": "1"})
+        await shop.answers_with("2")
+        await shop.until(lambda: set(shop.router.lineups[TASK].servings) == {"champion", "previous"})
+        shop.registry.promote("1")
+        await shop.answers_with("1")
+        assert shop.loader.loads == ["2", "1"]
+
+    play(tmp_path, "2", story)
+
+
+def test_the_champion_before_stays_away_where_there_is_no_memory_for_it(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        shop.registry.standing = shop.registry.standing.model_copy(update={"previous": "1"})
+        shop.loader.faults["1"] = lambda: NoRoomError(1.0) if shop.loader.live else None
+        await shop.answers_with("2")
+        await shop.until(lambda: shop.loader.loads.count("1") == 3)
+        assert shop.answers == "2"
+        assert [version for version, _ in shop.loader.live] == ["2"]
+
+    play(tmp_path, "2", story)
+
+
+def test_an_engine_that_forgot_its_adapter_gets_it_again_without_another_load(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        ((_, engine),) = shop.loader.live
+        engine.name = "base"
+        await shop.until(lambda: shop.loader.mended[:1] == ["1"])
+        engine.name = "stub"
+        await shop.reconciler.step()
+        assert shop.loader.loads == ["1"]
 
     play(tmp_path, "1", story)

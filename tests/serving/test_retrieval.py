@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
+from serving import search
 from serving.retrieval import BatchedRetrieval
 from serving.router import Passage
 from serving.search import IndexPlace, SearchProcess
@@ -43,22 +45,22 @@ class SlowSearch:
 
 
 def test_waiting_questions_form_a_batch() -> None:
-    search = SlowSearch()
+    slow = SlowSearch()
 
     async def story() -> list[str]:
-        batched = BatchedRetrieval(search, most=4)
+        batched = BatchedRetrieval(slow, most=4)
         found = await asyncio.gather(*(batched.retrieve(str(number)) for number in range(9)))
         return [passages[0].chunk.id for passages in found]
 
     assert asyncio.run(story()) == [str(number) for number in range(9)]
-    assert [len(batch) for batch in search.batches] == [4, 4, 1]
+    assert [len(batch) for batch in slow.batches] == [4, 4, 1]
 
 
 def test_a_client_that_left_is_not_searched_for() -> None:
-    search = SlowSearch()
+    slow = SlowSearch()
 
     async def story() -> None:
-        batched = BatchedRetrieval(search)
+        batched = BatchedRetrieval(slow)
         first = asyncio.create_task(batched.retrieve("first"))
         await asyncio.sleep(0.001)
         gone = asyncio.create_task(batched.retrieve("gone"))
@@ -68,7 +70,7 @@ def test_a_client_that_left_is_not_searched_for() -> None:
         await asyncio.gather(first, stays)
 
     asyncio.run(story())
-    assert search.batches == [["first"], ["stays"]]
+    assert slow.batches == [["first"], ["stays"]]
 
 
 def test_a_batch_that_fails_fails_its_questions_and_no_others() -> None:
@@ -79,6 +81,30 @@ def test_a_batch_that_fails_fails_its_questions_and_no_others() -> None:
         assert (await batched.retrieve("good"))[0].chunk.id == "good"
 
     asyncio.run(story())
+
+
+def test_the_index_that_was_not_asked_for_longest_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    class Opened:
+        def __init__(self, folder: Path, *_: object) -> None:
+            self.folder = folder
+
+        def close(self) -> None:
+            closed.append(str(self.folder))
+
+    monkeypatch.setattr(search, "open_retriever", Opened)
+    monkeypatch.setattr(search, "_embedder", lambda name: name)
+    monkeypatch.setattr(search, "_open", OrderedDict())
+    monkeypatch.setattr(search, "_MOST_OPEN", 2)
+    places = [
+        IndexPlace(folder=Path(name), knowledge=Knowledge(), embedder="e").model_dump_json() for name in "abc"
+    ]
+    first = search._retriever(places[0])
+    search._retriever(places[1])
+    assert search._retriever(places[0]) is first
+    search._retriever(places[2])
+    assert closed == ["b"]
 
 
 @pytest.mark.slow

@@ -78,6 +78,18 @@ def test_a_full_queue_drops_and_counts_and_never_waits(tmp_path: Path) -> None:
     assert (len(dropped), read_records(tmp_path / "records.sqlite")) == (1, [])
 
 
+def test_an_event_that_cannot_be_told_is_lost_alone_and_counted(tmp_path: Path) -> None:
+    dropped: list[int] = []
+    store = store_in(tmp_path, on_drop=lambda: dropped.append(1))
+    store.append(Event("asked", "i1", "t", "r", {"text": object()}, time.time()))
+    store.append(event(2))
+    asyncio.run(store.committed())
+    assert store.healthy
+    store.close()
+    assert [record["interaction"] for record in read_records(tmp_path / "records.sqlite")] == ["i2"]
+    assert len(dropped) == 1
+
+
 def test_a_store_that_another_process_holds_catches_up_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +168,7 @@ def test_kill_9_loses_nothing_that_was_committed(tmp_path: Path) -> None:
         ("call +44 20 7946 0958 today", "call [phone] today"),
         ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", "[private key]"),
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "[token]"),
+        ("a eyJhbGciOiJub25lIn0.eyJ" + "x" * 5000 + ". b", "a [token] b"),
         ("port 8080 and version 3.11.7 of 2026-11-22", "port 8080 and version 3.11.7 of 2026-11-22"),
     ],
 )

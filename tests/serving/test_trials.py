@@ -23,6 +23,10 @@ class Told:
 
     def __init__(self) -> None:
         self.notes: list[Note] = []
+        self.tried = True
+
+    def is_tried(self, *_: str) -> bool:
+        return self.tried
 
     def note(self, notes: list[Note]) -> None:
         self.notes += notes
@@ -94,6 +98,7 @@ def test_a_challenger_that_fails_is_sent_back_and_one_that_does_well_promoted(ho
         told = Told()
         look(gate, told, times=2)
         assert [note.kind for note in told.notes] == ["tried", "promoted"], "said once"
+        assert told.notes[1].champion == "1"
         assert "promoted: it is no worse" in told.notes[0].reason
 
         other.says = lambda _: 500
@@ -112,6 +117,34 @@ def test_a_challenger_that_fails_is_sent_back_and_one_that_does_well_promoted(ho
         look(gate, told)
         assert [note.kind for note in told.notes] == ["tried"]
         assert "sent back: it is worse: errors" in told.notes[0].reason
+
+
+def test_a_trial_that_a_person_ended_is_over_and_the_next_begins_anew(house: House) -> None:
+    with stub_engine(lambda _: "challenger") as other, answering(house) as gate:
+        try_out(house, other.url, share=0.5)
+        ask(gate, users=10)
+        told = Told()
+        look(gate, told)
+        told.tried = False
+        house.router.put("plain", Lineup({"champion": house.router.lineups["plain"].servings["champion"]}))
+        look(gate, told, times=2)
+        assert steps(gate) == ["begin", "go on", "stopped"]
+        told.tried = True
+        try_out(house, other.url, share=0.5)
+        look(gate, told)
+        assert steps(gate)[3:] == ["begin", "go on"]
+        assert gate.records("trial")[-1]["exposure"] == 0
+
+
+def test_where_the_champion_fails_the_pair_counts_too(house: House) -> None:
+    house.engine.says = lambda _: 500
+    with stub_engine(lambda _: "challenger") as other, answering(house) as gate, gate.http() as client:
+        try_out(house, other.url, share=0.999, shadow=True)
+        body = {"model": "plain", "user": "u", "messages": [{"role": "user", "content": "q"}]}
+        assert client.post("/v1/chat/completions", json=body).status_code == 502
+        wait_until(lambda: len(gate.records("shadow")) == 1)
+        assert gate.records("shadow")[0]["outcome"] == "answered"
+        assert gate.records("shadow")[0]["same"] is False
 
 
 def test_a_shadow_answers_unseen_and_is_recorded_beside_what_was_seen(house: House) -> None:
