@@ -11,12 +11,11 @@ import time
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
-from flows.inbox import Watched, waits
+from flows.inbox import Watched, is_answered, waits
 from flows.place import here
 from flows.tell import key_of
 from stepladder.console import say
 from stepladder.data.ingest.run import ingest as take
-from stepladder.errors import StepladderError
 
 _LOOK_EVERY_S = 1.0
 _AFTER_ERROR_S = 30.0
@@ -43,15 +42,18 @@ def ingest() -> int:
 
 
 def watch_inbox() -> None:
-    """Run the flow whenever something waits, until interrupted. One that fails is tried again later."""
-    watched = Watched()
+    """Run the flow whenever something waits, until interrupted. One that fails is tried again later.
+
+    It begins once the climb is deployed: an event before that would start nothing, and is not sent again.
+    """
+    watched, is_deployed = Watched(), False
     while True:
-        place = here()
         try:
-            if waits(place, watched):
+            is_deployed = is_deployed or is_answered()
+            if is_deployed and waits(here(), watched):
                 ingest()
             time.sleep(_LOOK_EVERY_S)
-        except StepladderError as error:
+        except Exception as error:  # whatever it is, what is dropped next is to be taken
             say(f"ingest: {error}")
             time.sleep(_AFTER_ERROR_S)
 

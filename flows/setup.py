@@ -16,6 +16,7 @@ from flows.place import Place, here
 from flows.promote import slot_of
 from stepladder.cli import plain_errors
 from stepladder.console import say
+from stepladder.data.ingest.run import open_place
 from stepladder.errors import StepladderError
 
 POOLS = ("cpu", "gpu")
@@ -40,7 +41,9 @@ def set_up(place: Place) -> None:
     make_pools()
     make_limits(place.settings.tasks)
     free_slots_of_killed_runs()
-    deploy(place.project)
+    # To deploy replaces the triggers: no event may be sent between the old one and the new one.
+    with open_place(place.project, place.settings):
+        deploy(place.project)
 
 
 def make_pools() -> None:

@@ -43,6 +43,7 @@ def up(root: Path, wait_s: float, say: Say) -> Running:
         if running and running.lives:
             say("the stack runs already")
             await_all(place, running, wait_s, since=0, say=say)
+            set_up_flows(place, running.ports, say)  # the `up` that started it may have been killed before
             return running
         end_all(place, say)
         try:

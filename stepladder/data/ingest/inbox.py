@@ -184,10 +184,14 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def _names_in(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder)
-        if _is_finished(PurePosixPath(name)) and path.is_file() and not path.is_symlink():
-            yield name.as_posix()
+    # Not `rglob`: it fails where a writer's scratch folder vanishes under it.
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [one for one in folders if not one.startswith(".")]
+        for file in files:
+            path = Path(parent) / file
+            name = PurePosixPath(path.relative_to(folder))
+            if _is_finished(name) and path.is_file() and not path.is_symlink():
+                yield name.as_posix()
 
 
 def _is_finished(name: PurePosixPath) -> bool:

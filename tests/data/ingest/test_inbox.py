@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,6 +102,23 @@ def test_what_comes_under_the_name_of_a_taken_file_is_another_file(
     put(tmp_path, "t/examples/a.jsonl", 2, "new")
     assert names(inbox) == ["t/examples/a.jsonl"]
     assert (inbox.taken / "t/examples/a.jsonl").read_text() == "old"
+
+
+def test_a_writers_scratch_folder_may_vanish_meanwhile(
+    inbox: FolderInbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "t/examples/a.jsonl", 1)
+    put(tmp_path, "t/examples/.b.jsonl.abcdefgh/b.jsonl", 1)
+    put(tmp_path, "t/knowledge/deep/a.md", 1)
+    scan = os.scandir
+
+    def vanishing(folder: Any) -> Any:
+        if not isinstance(folder, int) and Path(folder).name in {".b.jsonl.abcdefgh", "deep"}:
+            shutil.rmtree(folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert names(inbox) == ["t/examples/a.jsonl"]
 
 
 def test_an_inbox_that_is_not_there_is_empty(tmp_path: Path) -> None:
