@@ -12,7 +12,6 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from flows import requests, tell
@@ -20,13 +19,12 @@ from flows.branch import commit_run, push_data, run_name
 from flows.clone import throwaway
 from flows.dag import is_stale, stages_in_order
 from flows.place import Place, here
+from flows.proposal import propose
 from flows.stage import run_in_clone, send_to_gpu
 from stepladder.data.ingest.records import Counts, Kind
 from stepladder.errors import StepladderError
 from stepladder.files import digest_file
 from stepladder.stages.workspace import Workspace
-
-PROMOTE = "verdict.promote"
 
 
 @flow(name="climb", description=__doc__)
@@ -139,13 +137,10 @@ def release(place: Place, clone: Path, run: str, name: str) -> None:
     workspace = Workspace(clone, place.in_clone(clone))
     for verdict in (one for one in tell.verdicts_of(workspace) if one.task == name):
         version = register(workspace, name)
+        # Before anything else may fail: what follows only shows what was decided.
+        if version and place.flows.promote and propose(workspace, name, version, run):
+            get_run_logger().info("%s: proposed to promote version %s", name, version)
         link = tell.mlflow_link(workspace.settings.mlflow, digest_file(workspace.verdict(name)))
         create_markdown_artifact(tell.told(verdict, run, link), key=tell.key_of(f"verdict-{name}"))
         create_table_artifact(tell.rungs_of(verdict), key=tell.key_of(f"rungs-{name}"))
         get_run_logger().info("%s: %s: %s", name, verdict.decision, verdict.sentence)
-        if version and place.flows.promote:
-            emit_event(
-                event=PROMOTE,
-                resource={"prefect.resource.id": f"stepladder.release.{name}"},
-                payload={"task": name, "version": version, "run": run},
-            )

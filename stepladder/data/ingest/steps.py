@@ -90,7 +90,13 @@ def close(state: Path, account: Account, ledger: Ledger) -> None:
 
 
 def announce(ledger: Ledger) -> list[str]:
-    """Send the events that were not sent yet, in order; why one could not be, if so."""
+    """Send the events that were not sent yet, in order; why one could not be, if so.
+
+    Where no Prefect is named, the last one of each task waits for an ingest that knows one.
+    """
+    if not events.has_receiver():
+        ledger.keep_last_unannounced()
+        return []
     for event in ledger.unannounced():
         if fault := events.send_event(event):
             return [fault]
