@@ -40,6 +40,8 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
     for kind in ROW_KINDS:
         known.refresh(kind)
     names = {path: path.relative_to(hand.taken).as_posix() for path in files_in(hand.taken / hand.task.name)}
+    # Before they are read: what is written into one from now on is seen at the end by its digest.
+    digests = {name: digest_file(path) for path, name in names.items()}
     files = {kind: [(path, name) for path, name in names.items() if kind_of(name) == kind] for kind in KINDS}
     pages = plan_pages(files["knowledge"], hand, known, finders(hand.settings.ingest))
     arrived = {
@@ -54,7 +56,15 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
         "examples": rows["examples"],
     }
     lines = Counter(row.source.rpartition(":")[0] for some in arrived.values() for row in some)
-    delivered = [_delivered(path, name, lines, hand.versions) for path, name in names.items()]
+    delivered = [
+        Delivered(
+            name=name,
+            digest=digest,
+            rows=1 if kind_of(name) == "knowledge" else lines[name],
+            version=hand.versions.get(name),
+        )
+        for name, digest in digests.items()
+    ]
     moment = datetime.now(UTC)
     plan = Plan(
         batch=f"{moment:%Y%m%dT%H%M%S.%fZ}",
@@ -71,11 +81,6 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
     _write_held(draft, plan.batch, pages, rows)
     write_json(draft / "plan.json", plan.model_dump(mode="json"))
     return plan
-
-
-def _delivered(path: Path, name: str, lines: Mapping[str, int], versions: Mapping[str, str]) -> Delivered:
-    rows = 1 if kind_of(name) == "knowledge" else lines[name]
-    return Delivered(name=name, digest=digest_file(path), rows=rows, version=versions.get(name))
 
 
 def _write_rows(draft: Path, known: Known, kind: RowKind, plan: RowPlan) -> Addition:

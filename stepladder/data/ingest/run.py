@@ -169,7 +169,7 @@ def _let_go(place: Place, plan: Plan) -> Account:
     """Delete what was in hand; the files first, for while the plan is there, it is known what they became."""
     account = place.ledger.account(plan.batch)
     assert account is not None
-    shutil.rmtree(place.inbox.taken / plan.task, ignore_errors=True)
+    place.inbox.let_go(plan.task, {one.name: one.digest for one in plan.files})
     done = place.state / "done"
     shutil.rmtree(done, ignore_errors=True)
     place.plan.rename(done)

@@ -10,6 +10,7 @@ import pytest
 
 from stepladder.data.ingest.inbox import FolderInbox, RemoteInbox, files_in, kind_of, open_inbox
 from stepladder.errors import StepladderError
+from stepladder.files import digest_file
 
 NOW = 1_000_000.0
 
@@ -123,6 +124,23 @@ def test_a_writers_scratch_folder_may_vanish_meanwhile(
 
 def test_an_inbox_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert FolderInbox(tmp_path / "none", 1).waiting() == []
+
+
+def test_a_file_that_was_written_on_goes_back_beside_what_came_under_its_name(
+    inbox: FolderInbox, tmp_path: Path
+) -> None:
+    for name in ("t/examples/a.jsonl", "t/examples/b.jsonl", "t/knowledge/a.md"):
+        put(tmp_path, name, 1, "old")
+    inbox.take(inbox.waiting())
+    digests = {name: digest_file(inbox.taken / name) for name in ("t/examples/b.jsonl",)}
+    for name in ("t/examples/a.jsonl", "t/knowledge/a.md"):
+        put(tmp_path, name, 1, "new")
+        digests[name] = "of what was read"
+    inbox.let_go("t", digests)
+    found = sorted((tmp_path / "t").rglob("*.*"))
+    assert [path.read_text() for path in found] == ["old", "new", "new"]
+    assert [path.name for path in found if path.suffix == ".jsonl"][1] == "a.jsonl"
+    assert files_in(inbox.taken) == []
 
 
 class TestAtUrl:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from stepladder.data.ingest import quarantine
 from stepladder.data.ingest.run import ingest
 from stepladder.errors import StepladderError
 from tests.data.ingest.conftest import Project, case, example, run
@@ -60,6 +63,23 @@ def test_pages_are_added_changed_and_removed_and_of_two_versions_the_later_stays
     assert run(plain_project.root, "git", "status", "--porcelain") == ""
 
 
+def test_a_page_that_is_sent_and_removed_in_one_batch_is_gone_and_one_sent_again_stays(
+    plain_project: Project,
+) -> None:
+    knowledge = plain_project.root / "tasks/tiny/knowledge"
+    before = {path.name: path.read_text() for path in knowledge.rglob("*.md")}
+    plain_project.send("tiny/knowledge/new.md", "new")
+    plain_project.send("tiny/knowledge/new.md.removed", "")
+    plain_project.send("tiny/knowledge/harbour.md.removed", "")
+    plain_project.send("tiny/knowledge/harbour.md", before["harbour.md"])
+    (account,) = plain_project.ingest().accounts
+    assert {path.name: path.read_text() for path in knowledge.rglob("*.md")} == before
+    counts = account.plan.counts["knowledge"]
+    assert (counts.arrived, counts.kept, counts.known) == (4, 4, 0)
+    assert account.plan.pages == []
+    assert account.commit is None
+
+
 def test_what_else_is_staged_or_changed_stays_out_of_the_commit(plain_project: Project) -> None:
     (plain_project.root / "staged").write_text("")
     run(plain_project.root, "git", "add", "staged")
@@ -90,6 +110,32 @@ def test_a_dataset_edited_under_a_batch_in_hand_is_planned_anew(
     counts = account.plan.counts["examples"]
     assert (counts.arrived, counts.kept, counts.known) == (2, 1, 1)
     assert plain_project.ids() == ["e0", "e1", "e2", "e3", "e4", "e8", "e7"]
+
+
+def test_a_file_that_is_written_on_while_it_is_in_hand_is_put_back(
+    plain_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_project.send("tiny/examples/a.jsonl", [example(7)])
+    put = quarantine.put
+
+    with (plain_project.root / "inbox/tiny/examples/a.jsonl").open("a") as slow:
+
+        def put_and_write(*arguments: Any) -> None:
+            put(*arguments)
+            slow.write(json.dumps(example(8)) + "\n")
+            slow.flush()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(quarantine, "put", put_and_write)
+            plain_project.ingest()
+        assert plain_project.ids()[-1] == "e7"
+        slow.write(json.dumps(example(9)) + "\n")
+    os.utime(plain_project.root / "inbox/tiny/examples/a.jsonl", (1e9, 1e9))
+    (account,) = plain_project.ingest().accounts
+    counts = account.plan.counts["examples"]
+    assert (counts.arrived, counts.kept, counts.known) == (3, 2, 1)
+    assert plain_project.ids()[-3:] == ["e7", "e8", "e9"]
+    assert not [path for path in (plain_project.root / "inbox").rglob("*") if path.is_file()]
 
 
 def _stop(*_: object) -> None:
