@@ -15,30 +15,33 @@ from flows.inbox import Watched, is_answered, waits
 from flows.place import here
 from flows.tell import key_of
 from stepladder.console import say
+from stepladder.data.ingest.records import Account
 from stepladder.data.ingest.run import ingest as take
 
 _LOOK_EVERY_S = 1.0
 _AFTER_ERROR_S = 30.0
 
 
-@flow(name="ingest", description=__doc__, retries=3, retry_delay_seconds=15)
+@flow(name="ingest", description=__doc__)
 def ingest() -> int:
     """Take what waits; the number of batches."""
     place, log = here(), get_run_logger()
-    done = take(place.project, place.settings)
-    for account in done.accounts:
-        plan = account.plan
-        rows = [{"kind": kind, **counts.model_dump()} for kind, counts in plan.counts.items()]
-        create_table_artifact(rows, key=key_of(f"ingest-{plan.task}"), description=account.tag or "")
-        for row, counts in plan.counts.items():
-            log.info("%s, %s: %s", plan.task, row, counts.told)
-        for kind, why in plan.refused.items():
-            log.warning("%s, %s: refused: %s", plan.task, kind, why)
+    done = take(place.project, place.settings, _tell)
     for name in done.strays:
         log.warning("left in the inbox: %s", name)
     for fault in done.unsent:
         log.warning("%s; the next ingest tries again", fault)
     return len(done.accounts)
+
+
+def _tell(account: Account) -> None:
+    plan, log = account.plan, get_run_logger()
+    rows = [{"kind": kind, **counts.model_dump()} for kind, counts in plan.counts.items()]
+    create_table_artifact(rows, key=key_of(f"ingest-{plan.task}"), description=account.tag or "")
+    for row, counts in plan.counts.items():
+        log.info("%s, %s: %s", plan.task, row, counts.told)
+    for kind, why in plan.refused.items():
+        log.warning("%s, %s: refused: %s", plan.task, kind, why)
 
 
 def watch_inbox() -> None:

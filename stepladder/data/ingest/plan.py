@@ -76,6 +76,7 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
         additions=[_write_rows(draft, known, kind, one) for kind, one in rows.items() if one.kept],
         refused={kind: one.refused for kind, one in outcomes.items() if one.refused},
         warnings=dict(sum((one.warnings for one in outcomes.values()), Counter())),
+        rewritten=list(hand.rewritten),
     )
     _write_pages(draft, pages)
     _write_held(draft, plan.batch, pages, rows)

@@ -98,7 +98,7 @@ def facts(root: Path) -> dict[str, Any]:
             "event lines": len(events) - len(commits) + 1,
         },
         "left": [path for path in (root / "inbox").rglob("*") if path.is_file()],
-        "plan": (root / ".ingest/plan").exists(),
+        "plans": list((root / ".ingest/plans").iterdir()),
         "dirty": run(root, "git", "status", "--porcelain"),
     }
 
