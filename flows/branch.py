@@ -50,6 +50,8 @@ def push_data(clone: Path) -> bool:
 def commit_run(clone: Path, run: str, message: str) -> str:
     """Commit ``dvc.lock`` and the metrics that DVC leaves to git, as branch ``runs/<run>`` of the project.
 
+    Again it commits nothing more.
+
     Returns:
         The commit's id.
 
@@ -57,7 +59,8 @@ def commit_run(clone: Path, run: str, message: str) -> str:
         StepladderError: git failed.
     """
     paths = ["dvc.lock", *uncached_outputs(clone)]
-    git(clone, "add", "--force", "--", *[path for path in paths if (clone / path).exists()])
-    git(clone, *AUTHOR, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message)
+    if git(clone, "log", "-1", "--format=%B") != message:
+        git(clone, "add", "--force", "--", *[path for path in paths if (clone / path).exists()])
+        git(clone, *AUTHOR, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message)
     git(clone, "push", "--quiet", "--no-verify", "origin", f"HEAD:refs/heads/runs/{run}")
     return git(clone, "rev-parse", "HEAD")

@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 
 from flows import requests, tell
 from flows.branch import commit_run, push_data, run_name
-from flows.clone import throwaway
+from flows.clone import keep_state, throwaway
 from flows.dag import is_stale, stages_in_order
 from flows.place import Place, here
 from flows.proposal import propose
@@ -55,6 +55,7 @@ def climb(
             if is_stale(clone, stage):
                 _stop_where_newer_waits(place)
                 _task_of(place, stage)(place, clone, stage)
+                keep_state(clone)
         keep(clone, run)
         for name in place.in_clone(clone).tasks:
             release(place, clone, run, name)
