@@ -18,6 +18,7 @@ from flows import requests, tell
 from flows.branch import commit_run, push_data, run_name
 from flows.clone import keep_state, throwaway
 from flows.dag import is_stale, stages_in_order
+from flows.passing import task_may_pass
 from flows.place import Place, here
 from flows.proposal import propose
 from flows.stage import run_in_clone, send_to_gpu
@@ -56,7 +57,7 @@ def climb(
                 _stop_where_newer_waits(place)
                 _task_of(place, stage)(place, clone, stage)
                 keep_state(clone)
-        keep(clone, run)
+        keep(place, clone, run)
         for name in place.in_clone(clone).tasks:
             release(place, clone, run, name)
     return run
@@ -93,13 +94,8 @@ def _task_of(place: Place, stage: str) -> Any:
         task_run_name=stage,
         retries=flows.retries,
         retry_delay_seconds=[flows.retry_after_s * 2**n for n in range(flows.retries)],
-        retry_condition_fn=_may_pass,
+        retry_condition_fn=task_may_pass,
     )
-
-
-def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, StepladderError) and error.may_pass
 
 
 @task(cache_policy=NO_CACHE)
@@ -114,11 +110,18 @@ def run_stage(place: Place, clone: Path, stage: str) -> None:
         create_table_artifact(numbers, key=tell.key_of(f"metrics-{stage}"))
 
 
-@task(name="keep", task_run_name="keep", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
-def keep(clone: Path, run: str) -> None:
+@task(
+    name="keep",
+    task_run_name="keep",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[10, 60],
+    retry_condition_fn=task_may_pass,
+)
+def keep(place: Place, clone: Path, run: str) -> None:
     """Push the data, and commit ``dvc.lock`` to branch ``runs/<run>``."""
     log = get_run_logger()
-    pushed = push_data(clone)
+    pushed = push_data(clone, place.flows.timeout_s("keep"))
     log.info("data pushed to the DVC remote" if pushed else "there is no DVC remote: data stays in the cache")
     kept = commit_run(clone, run, f"Climb {run}\n\nPrefect flow run: {flow_run.id}")
     log.info("dvc.lock is on branch runs/%s (%s)", run, kept)
@@ -130,6 +133,7 @@ def keep(clone: Path, run: str) -> None:
     cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=[10, 60],
+    retry_condition_fn=task_may_pass,
 )
 def release(place: Place, clone: Path, run: str, name: str) -> None:
     """Log a task's climb to MLflow, register its release, and tell the verdict."""

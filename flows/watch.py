@@ -17,6 +17,7 @@ from prefect.events import emit_event
 from flows import champion, measures
 from flows.interactions import Asked, read_asked, records_of
 from flows.measures import Measure
+from flows.passing import task_may_pass
 from flows.place import Place, here
 from flows.tell import key_of
 from stepladder.data.ingest.run import open_place
@@ -50,7 +51,13 @@ def watch() -> dict[str, list[str]]:
     return {name: [one.name for one in ones] for name, ones in findings.items()}
 
 
-@task(name="watch", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
+@task(
+    name="watch",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[10, 60],
+    retry_condition_fn=task_may_pass,
+)
 def look(place: Place, name: str) -> list[Measure]:
     """Take all measures of a task; none where nothing serves."""
     workspace = Workspace(place.project, place.settings)

@@ -30,7 +30,7 @@ def climb(project: Path, name: str, commit_id: str = "HEAD") -> list[str]:
                 run_stage(clone, stage, print, 60, stage_environment())
                 keep_state(clone)
                 ran.append(stage)
-        assert push_data(clone)
+        assert push_data(clone, 60)
         assert commit_run(clone, name, f"Climb {name}") == commit_run(clone, name, f"Climb {name}")
     assert not clone.exists()
     return ran
