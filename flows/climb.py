@@ -12,7 +12,9 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from flows import requests, tell
 from flows.branch import commit_run, push_data, run_name
@@ -23,7 +25,6 @@ from flows.place import Place, here
 from flows.proposal import propose
 from flows.stage import run_in_clone, send_to_gpu
 from stepladder.data.ingest.records import Counts, Kind
-from stepladder.errors import StepladderError
 from stepladder.files import digest_file
 from stepladder.stages.workspace import Workspace
 
@@ -34,7 +35,7 @@ def climb(
     task: str | None = None,
     kinds: list[Kind] | None = None,
     counts: dict[Kind, Counts] | None = None,
-) -> str:
+) -> str | State:
     """Climb for all tasks; what is not stale is not run.
 
     Args:
@@ -44,7 +45,8 @@ def climb(
         counts: rows that came, by kind.
 
     Returns:
-        The name of the run: what it made is on branch ``runs/<name>``.
+        The name of the run: what it made is on branch ``runs/<name>``. The state Cancelled where newer data
+        took its place.
     """
     place = here()
     _tell_why(task, kinds, counts)
@@ -54,7 +56,10 @@ def climb(
     with throwaway(place.project, place.workspace, run, wanted) as clone:
         for stage in stages_in_order(clone):
             if is_stale(clone, stage):
-                _stop_where_newer_waits(place)
+                if place.flows.supersede_running and _others_wait():
+                    return Cancelled(
+                        message="newer data waits: the next climb goes on with what this one made"
+                    )
                 _task_of(place, stage)(place, clone, stage)
                 keep_state(clone)
         keep(place, clone, run)
@@ -78,12 +83,8 @@ def _newest(place: Place, commit: str | None) -> str:
     return requests.newest(place.project, [commit, *(one.commit for one in waiting)])
 
 
-def _stop_where_newer_waits(place: Place) -> None:
-    if place.flows.supersede_running and flow_run.id and requests.waiting_beside(flow_run.id):
-        raise StepladderError(
-            "newer data waits, so this climb ends here (flows.supersede_running)",
-            remedy="nothing: the next climb goes on with what this one has cached",
-        )
+def _others_wait() -> bool:
+    return bool(flow_run.id and requests.waiting_beside(flow_run.id))
 
 
 def _task_of(place: Place, stage: str) -> Any:
