@@ -8,8 +8,8 @@ from pathlib import Path
 
 from flows.clone import uncached_outputs
 from flows.dag import stage_environment
-from flows.git import AUTHOR, git
 from flows.process import run
+from stepladder.data.git import AUTHOR, git
 from stepladder.errors import StepladderError
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.dag import stage_environment
-from flows.git import git
+from stepladder.data.git import git
 from stepladder.files import writing
 from stepladder.settings import load_settings
 
