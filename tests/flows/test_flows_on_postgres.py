@@ -64,6 +64,13 @@ def test_every_deployment_is_there(here: House) -> None:
     assert {one["name"] for one in found if one["schedules"]} == {"ingest", "climb", "watch"}
 
 
+def test_the_automation_that_frees_slots_is_made_once(here: House) -> None:
+    before = {one["id"] for one in here.ask("POST", "/automations/filter", {})}
+    again = here.start("again", "-c", "from flows import setup; setup.free_slots_of_killed_runs()")
+    assert again.wait() == 0, here.log("again")
+    assert {one["id"] for one in here.ask("POST", "/automations/filter", {})} == before
+
+
 def test_a_file_that_waited_before_the_flows_were_deployed_is_climbed_and_the_winner_promoted(
     here: House,
 ) -> None:
