@@ -7,7 +7,7 @@ import yaml
 from stepladder.errors import StepladderError
 from stepladder.settings import Settings, Tuning, load_settings
 
-VARIABLES = ("MLFLOW_TRACKING_URI", "QDRANT_URL", "STEPLADDER_ENGINE_URL")
+VARIABLES = ("MLFLOW_TRACKING_URI", "QDRANT_URL", "STEPLADDER_ENGINE_URL", "STEPLADDER_GATEWAY_URL")
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,8 @@ def test_the_environment_overrides_where_things_are(
     assert settings.mlflow.tracking_uri == "http://mlflow_tracking_uri"
     assert settings.knowledge.store == "http://qdrant_url"
     assert settings.engine.url == "http://stepladder_engine_url"
+    assert settings.flows.watch.gateway == "http://stepladder_gateway_url"
+    assert settings.flows.watch.days == raw["flows"]["watch"]["days"]
     monkeypatch.setenv("QDRANT_URL", "")
     assert load(tmp_path, raw).knowledge.store == raw["knowledge"]["store"]
 
