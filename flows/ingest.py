@@ -16,6 +16,7 @@ from flows.place import here
 from flows.tell import key_of
 from stepladder.console import say
 from stepladder.data.ingest.records import Account
+from stepladder.data.ingest.run import docs_of
 from stepladder.data.ingest.run import ingest as take
 
 _LOOK_EVERY_S = 1.0
@@ -37,7 +38,10 @@ def ingest() -> int:
 def _tell(account: Account) -> None:
     plan, log = account.plan, get_run_logger()
     rows = [{"kind": kind, **counts.model_dump()} for kind, counts in plan.counts.items()]
-    create_table_artifact(rows, key=key_of(f"ingest-{plan.task}"), description=account.tag or "")
+    docs = sorted((docs_of(here().project, plan.task) / plan.batch).glob("*/index.html"))
+    links = [f"[Data Docs, {page.parent.name}]({page.resolve().as_uri()})" for page in docs]
+    told = "\n\n".join([account.tag or "nothing new", *links])
+    create_table_artifact(rows, key=key_of(f"ingest-{plan.task}"), description=told)
     for row, counts in plan.counts.items():
         log.info("%s, %s: %s", plan.task, row, counts.told)
     for kind, why in plan.refused.items():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
     Raises:
         StepladderError: the dataset has a malformed row, or an expectation could not be checked.
     """
+    moment = datetime.now(UTC)
+    batch = f"{moment:%Y%m%dT%H%M%S.%fZ}"
+    hand = replace(hand, docs=hand.docs / batch)
     for kind in ROW_KINDS:
         known.refresh(kind)
     names = {path: path.relative_to(hand.taken).as_posix() for path in files_in(hand.taken / hand.task.name)}
@@ -65,9 +69,8 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
         )
         for name, digest in digests.items()
     ]
-    moment = datetime.now(UTC)
     plan = Plan(
-        batch=f"{moment:%Y%m%dT%H%M%S.%fZ}",
+        batch=batch,
         task=hand.task.name,
         occurred=moment.isoformat(timespec="seconds"),
         files=delivered,

@@ -33,6 +33,7 @@ from stepladder.settings import Settings
 from stepladder.tasks import load_task
 
 _LOCK_WAIT_S = 600.0
+_DOCS_KEPT = 20  # batches whose Data Docs are kept
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,11 @@ def _raise(failed: Mapping[str, Exception]) -> None:
         raise error
 
 
+def docs_of(root: Path, task: str) -> Path:
+    """Where a task's Data Docs lie: ``<batch>/rows`` and ``<batch>/knowledge``, of the last batches."""
+    return root / "build" / "arrived" / task
+
+
 def is_interrupted(place: Place) -> bool:
     """Whether a batch is in hand that no process carries out."""
     return bool(_tasks_in_hand(place))
@@ -174,14 +180,18 @@ def _decide(place: Place, task: str, versions: dict[str, str], rewritten: Sequen
         task=load_task(place.root / "tasks" / task, rows=False),
         settings=place.settings,
         taken=place.inbox.taken,
-        docs=place.root / "build" / "arrived" / task / "data_docs",
+        docs=docs_of(place.root, task),
         versions=versions,
         held=place.ledger.held(task),
         rewritten=rewritten,
     )
     with place.known(task) as known, writing(place.plan(task)) as draft:
         draft.mkdir()
-        return make_plan(hand, known, draft)
+        plan = make_plan(hand, known, draft)
+    # Batches are named by their time.
+    for old in sorted(hand.docs.glob("*"))[:-_DOCS_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return plan
 
 
 def _carry_out(place: Place, plan: Plan) -> Account:

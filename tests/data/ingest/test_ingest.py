@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from stepladder.data.ingest import quarantine, steps
-from stepladder.data.ingest.run import ingest
+from stepladder.data.ingest.run import docs_of, ingest
 from stepladder.errors import StepladderError
 from tests.data.ingest.conftest import Project, case, commit_all, example, run
 
@@ -33,6 +33,21 @@ def test_files_of_nobody_are_named_and_left(plain_project: Project) -> None:
         "tiny/exmples/a.jsonl",
     ]
     assert (plain_project.root / "inbox/a.jsonl").exists()
+
+
+def test_the_data_docs_of_the_last_batches_are_kept(
+    plain_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepladder.data.ingest.run._DOCS_KEPT", 2)
+    monkeypatch.setattr(
+        "stepladder.data.ingest.row_plans.run_suites", lambda _, docs: docs.mkdir(parents=True) or []
+    )
+    batches = []
+    for number in (7, 8, 9):
+        plain_project.send("tiny/examples/a.jsonl", [example(number)])
+        batches.append(plain_project.ingest().accounts[0].plan.batch)
+    kept = sorted(path.name for path in docs_of(plain_project.root, "tiny").iterdir())
+    assert kept == batches[1:]
 
 
 def test_rows_are_appended_after_a_last_line_without_a_break(plain_project: Project) -> None:
