@@ -100,7 +100,10 @@ def _start(place: Place, say: Say) -> Running:
 def _tell_database(place: Place, database: Database, say: Say) -> None:
     say(f"database: {database.kind}" + (f" ({database.why})" if database.why else ""))
     if database.kind == "postgres" and (place.root / "mlflow.db").exists():
-        say("mlflow.db holds runs from before: STEPLADDER_DATABASE=sqlite serves them")
+        say(
+            "mlflow.db holds runs and releases from before: STEPLADDER_DATABASE=sqlite serves them, or"
+            f" `source {place.environment.relative_to(place.root)} && stepladder climb` registers them here"
+        )
 
 
 def _supervise(place: Place, ports: Ports, database: Database) -> subprocess.Popen[bytes]:

@@ -15,9 +15,9 @@ from stepladder.tasks import Task
 class Hand:
     """The files taken for a task (under ``taken``), and what they are held against.
 
-    ``docs`` is where the Data Docs go, a folder a batch. ``versions`` are those of the objects taken from a URL, by name.
-    ``held`` are the keys of what is in quarantine, or was dropped from it, by kind. ``rewritten`` is that of
-    the plan that is to be made.
+    ``docs`` is where the Data Docs go, a folder a batch. ``versions`` are those of the objects taken from a
+    URL, by name. ``held`` are the keys of what is in quarantine, or was dropped from it, by kind.
+    ``rewritten`` is that of the plan that is to be made.
     """
 
     task: Task
