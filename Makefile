@@ -44,7 +44,7 @@ climb: setup ## The main job: climb the ladder for every task and tell the verdi
 	@$(BIN)/stepladder climb
 
 .PHONY: up
-up: setup ## MLflow, Prefect with its workers and the gateway on this machine; `make down` ends them
+up: setup ## MLflow, Prefect with its flows, the inbox and the gateway on this machine; `make down` ends them
 	@$(BIN)/stepladder up
 
 .PHONY: down

@@ -16,6 +16,7 @@ from stepladder.stages.workspace import load
 from stepladder.tasks import Case, TaskSpec
 
 _TIMEOUT_S = 120.0
+_HEALTH_S = 5.0
 
 
 def champion_of(task: str, scratch: Path) -> Registered | None:
@@ -34,6 +35,12 @@ def made_at(champion: Registered) -> datetime:
 def looks_at(champion: Registered) -> int | None:
     """How often verdicts had looked at its cases when it was chosen."""
     return load(Verdict, champion.folder / VERDICT).case_set.looks
+
+
+def valid_rate(champion: Registered) -> float:
+    """Share of the verdict's cases that it answered in the form that the task asks for."""
+    judged = load(Verdict, champion.folder / VERDICT).rungs.get(champion.release.plan.rung)
+    return judged.valid_rate if judged else 1.0
 
 
 def fresh_cases(champion: Registered, cases: Sequence[Case], most: int) -> list[Case]:
@@ -67,3 +74,13 @@ def scores_through(gateway: str, spec: TaskSpec, task: str, cases: Sequence[Case
             may_pass=True,
         ) from error
     return found
+
+
+def answers(gateway: str) -> bool:
+    """Whether a gateway says that it is well."""
+    import httpx
+
+    try:
+        return httpx.get(f"{gateway.rstrip('/')}/healthz", timeout=_HEALTH_S).is_success
+    except httpx.HTTPError:
+        return False

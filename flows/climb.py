@@ -12,21 +12,21 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from flows import requests, tell
 from flows.branch import commit_run, push_data, run_name
-from flows.clone import throwaway
+from flows.clone import keep_state, throwaway
 from flows.dag import is_stale, stages_in_order
+from flows.passing import task_may_pass
 from flows.place import Place, here
+from flows.proposal import propose
 from flows.stage import run_in_clone, send_to_gpu
 from stepladder.data.ingest.records import Counts, Kind
-from stepladder.errors import StepladderError
 from stepladder.files import digest_file
 from stepladder.stages.workspace import Workspace
-
-PROMOTE = "verdict.promote"
 
 
 @flow(name="climb", description=__doc__)
@@ -35,7 +35,7 @@ def climb(
     task: str | None = None,
     kinds: list[Kind] | None = None,
     counts: dict[Kind, Counts] | None = None,
-) -> str:
+) -> str | State:
     """Climb for all tasks; what is not stale is not run.
 
     Args:
@@ -45,7 +45,8 @@ def climb(
         counts: rows that came, by kind.
 
     Returns:
-        The name of the run: what it made is on branch ``runs/<name>``.
+        The name of the run: what it made is on branch ``runs/<name>``. The state Cancelled where newer data
+        took its place.
     """
     place = here()
     _tell_why(task, kinds, counts)
@@ -55,9 +56,13 @@ def climb(
     with throwaway(place.project, place.workspace, run, wanted) as clone:
         for stage in stages_in_order(clone):
             if is_stale(clone, stage):
-                _stop_where_newer_waits(place)
+                if place.flows.supersede_running and _others_wait():
+                    return Cancelled(
+                        message="newer data waits: the next climb goes on with what this one made"
+                    )
                 _task_of(place, stage)(place, clone, stage)
-        keep(clone, run)
+                keep_state(clone)
+        keep(place, clone, run)
         for name in place.in_clone(clone).tasks:
             release(place, clone, run, name)
     return run
@@ -78,12 +83,8 @@ def _newest(place: Place, commit: str | None) -> str:
     return requests.newest(place.project, [commit, *(one.commit for one in waiting)])
 
 
-def _stop_where_newer_waits(place: Place) -> None:
-    if place.flows.supersede_running and flow_run.id and requests.waiting_beside(flow_run.id):
-        raise StepladderError(
-            "newer data waits, so this climb ends here (flows.supersede_running)",
-            remedy="nothing: the next climb goes on with what this one has cached",
-        )
+def _others_wait() -> bool:
+    return bool(flow_run.id and requests.waiting_beside(flow_run.id))
 
 
 def _task_of(place: Place, stage: str) -> Any:
@@ -94,13 +95,8 @@ def _task_of(place: Place, stage: str) -> Any:
         task_run_name=stage,
         retries=flows.retries,
         retry_delay_seconds=[flows.retry_after_s * 2**n for n in range(flows.retries)],
-        retry_condition_fn=_may_pass,
+        retry_condition_fn=task_may_pass,
     )
-
-
-def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, StepladderError) and error.may_pass
 
 
 @task(cache_policy=NO_CACHE)
@@ -115,11 +111,18 @@ def run_stage(place: Place, clone: Path, stage: str) -> None:
         create_table_artifact(numbers, key=tell.key_of(f"metrics-{stage}"))
 
 
-@task(name="keep", task_run_name="keep", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
-def keep(clone: Path, run: str) -> None:
+@task(
+    name="keep",
+    task_run_name="keep",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[10, 60],
+    retry_condition_fn=task_may_pass,
+)
+def keep(place: Place, clone: Path, run: str) -> None:
     """Push the data, and commit ``dvc.lock`` to branch ``runs/<run>``."""
     log = get_run_logger()
-    pushed = push_data(clone)
+    pushed = push_data(clone, place.flows.timeout_s("keep"))
     log.info("data pushed to the DVC remote" if pushed else "there is no DVC remote: data stays in the cache")
     kept = commit_run(clone, run, f"Climb {run}\n\nPrefect flow run: {flow_run.id}")
     log.info("dvc.lock is on branch runs/%s (%s)", run, kept)
@@ -131,6 +134,7 @@ def keep(clone: Path, run: str) -> None:
     cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=[10, 60],
+    retry_condition_fn=task_may_pass,
 )
 def release(place: Place, clone: Path, run: str, name: str) -> None:
     """Log a task's climb to MLflow, register its release, and tell the verdict."""
@@ -139,13 +143,10 @@ def release(place: Place, clone: Path, run: str, name: str) -> None:
     workspace = Workspace(clone, place.in_clone(clone))
     for verdict in (one for one in tell.verdicts_of(workspace) if one.task == name):
         version = register(workspace, name)
+        # Before anything else may fail: what follows only shows what was decided.
+        if version and place.flows.promote and propose(workspace, name, version, run):
+            get_run_logger().info("%s: proposed to promote version %s", name, version)
         link = tell.mlflow_link(workspace.settings.mlflow, digest_file(workspace.verdict(name)))
         create_markdown_artifact(tell.told(verdict, run, link), key=tell.key_of(f"verdict-{name}"))
         create_table_artifact(tell.rungs_of(verdict), key=tell.key_of(f"rungs-{name}"))
         get_run_logger().info("%s: %s: %s", name, verdict.decision, verdict.sentence)
-        if version and place.flows.promote:
-            emit_event(
-                event=PROMOTE,
-                resource={"prefect.resource.id": f"stepladder.release.{name}"},
-                payload={"task": name, "version": version, "run": run},
-            )

@@ -2,6 +2,7 @@
 
 <workspace>/climbs/<run>/        the clone, deleted when the climb ends; if it was killed, by the next one
 <workspace>/climbs/<run>.lock    held while the climb lives
+<workspace>/last/                ``dvc.lock`` and metrics of the last climb, as far as it came
 <workspace>/scratch/             ``.stepladder`` of all clones: checkpoints, merged models, copies of releases
 
 DVC's cache is the project's (copied or reflinked from, never hard-linked: a link that is written through
@@ -18,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.dag import stage_environment
-from flows.git import git
+from stepladder.data.git import git
+from stepladder.files import writing
 from stepladder.settings import load_settings
 
 _SHARED = ("responses.sqlite", "embeddings.sqlite")
@@ -120,22 +122,43 @@ def _link(link: Path, target: Path) -> None:
         link.symlink_to(target)
 
 
+def keep_state(clone: Path) -> None:
+    """Remember what the stages of a clone have made, for the next climb: also of one that fails later."""
+    with writing(_last(clone)) as draft:
+        draft.mkdir()
+        for path in _of_stages(clone):
+            if (clone / path).is_file():
+                _put(draft / path, (clone / path).read_bytes())
+
+
+def _last(clone: Path) -> Path:
+    """<workspace>/last, beside <workspace>/climbs/<run>."""
+    return clone.parents[1] / "last"
+
+
+def _of_stages(clone: Path) -> list[str]:
+    """The files that say what the stages made."""
+    return ["dvc.lock", *uncached_outputs(clone)]
+
+
 def _begin_from_last(project: Path, clone: Path) -> None:
-    """Begin with what the last climb made (or else `dvc repro` in the project): DVC finds what is stale."""
+    """Begin with what the last climb made: DVC finds what is stale.
+
+    It is what the last climb here left, be it that it failed; else what the last one that ended anywhere has
+    committed; else what `dvc repro` made in the project.
+    """
     last = git(
         project, "for-each-ref", "--sort=-creatordate", "--count=1", "--format=%(refname)", "refs/heads/runs/"
     )
-    if last:
-        for path in git(project, "diff", "--name-only", f"{last}~", last).splitlines():
-            content = subprocess.run(
-                ["git", "show", f"{last}:{path}"], cwd=project, capture_output=True, check=True
-            ).stdout
+    for path in _of_stages(clone):
+        if _last(clone).is_dir():
+            content = _read(_last(clone) / path)
+        elif last:
+            content = _committed(project, last, path)
+        else:
+            content = _read(project / path)
+        if content is not None:
             _put(clone / path, content)
-    elif (project / "dvc.lock").is_file():
-        _put(clone / "dvc.lock", (project / "dvc.lock").read_bytes())
-        for path in uncached_outputs(clone):
-            if (project / path).is_file():
-                _put(clone / path, (project / path).read_bytes())
     # What is in no cache is made again, or told by the stage that misses it.
     subprocess.run(
         [sys.executable, "-m", "dvc", "checkout", "--quiet", "--force", "--allow-missing"],
@@ -144,6 +167,16 @@ def _begin_from_last(project: Path, clone: Path) -> None:
         capture_output=True,
         check=False,
     )
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _committed(project: Path, commit: str, path: str) -> bytes | None:
+    """A file of a commit; None where it has no such file."""
+    done = subprocess.run(["git", "show", f"{commit}:{path}"], cwd=project, capture_output=True, check=False)
+    return None if done.returncode else done.stdout
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flows.git import git
 from flows.place import Place
+from stepladder.data.git import git
 from stepladder.data.ingest import versions
 from stepladder.files import digest_value
 

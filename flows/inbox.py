@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from flows.place import Place
@@ -28,6 +29,21 @@ def waits(place: Place, watched: Watched) -> bool:
         new = bool(found - watched.seen) or is_interrupted(held)
     watched.seen = found
     return new
+
+
+def is_answered() -> bool:
+    """Whether new data starts a climb: it is deployed, with its trigger. True where no server is named."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return True
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            deployed = client.read_deployment_by_name("climb/climb")
+        except ObjectNotFound:
+            return False
+        return bool(client.read_resource_related_automations(f"prefect.deployment.{deployed.id}"))
 
 
 def _is_ours(place: Place, name: str) -> bool:

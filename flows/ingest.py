@@ -11,30 +11,23 @@ import time
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
-from flows.inbox import Watched, waits
+from flows.inbox import Watched, is_answered, waits
 from flows.place import here
 from flows.tell import key_of
 from stepladder.console import say
+from stepladder.data.ingest.records import Account
+from stepladder.data.ingest.run import docs_of
 from stepladder.data.ingest.run import ingest as take
-from stepladder.errors import StepladderError
 
 _LOOK_EVERY_S = 1.0
 _AFTER_ERROR_S = 30.0
 
 
-@flow(name="ingest", description=__doc__, retries=3, retry_delay_seconds=15)
+@flow(name="ingest", description=__doc__)
 def ingest() -> int:
     """Take what waits; the number of batches."""
     place, log = here(), get_run_logger()
-    done = take(place.project, place.settings)
-    for account in done.accounts:
-        plan = account.plan
-        rows = [{"kind": kind, **counts.model_dump()} for kind, counts in plan.counts.items()]
-        create_table_artifact(rows, key=key_of(f"ingest-{plan.task}"), description=account.tag or "")
-        for row, counts in plan.counts.items():
-            log.info("%s, %s: %s", plan.task, row, counts.told)
-        for kind, why in plan.refused.items():
-            log.warning("%s, %s: refused: %s", plan.task, kind, why)
+    done = take(place.project, place.settings, _tell)
     for name in done.strays:
         log.warning("left in the inbox: %s", name)
     for fault in done.unsent:
@@ -42,16 +35,32 @@ def ingest() -> int:
     return len(done.accounts)
 
 
+def _tell(account: Account) -> None:
+    plan, log = account.plan, get_run_logger()
+    rows = [{"kind": kind, **counts.model_dump()} for kind, counts in plan.counts.items()]
+    docs = sorted((docs_of(here().project, plan.task) / plan.batch).glob("*/index.html"))
+    links = [f"[Data Docs, {page.parent.name}]({page.resolve().as_uri()})" for page in docs]
+    told = "\n\n".join([account.tag or "nothing new", *links])
+    create_table_artifact(rows, key=key_of(f"ingest-{plan.task}"), description=told)
+    for row, counts in plan.counts.items():
+        log.info("%s, %s: %s", plan.task, row, counts.told)
+    for kind, why in plan.refused.items():
+        log.warning("%s, %s: refused: %s", plan.task, kind, why)
+
+
 def watch_inbox() -> None:
-    """Run the flow whenever something waits, until interrupted. One that fails is tried again later."""
-    watched = Watched()
+    """Run the flow whenever something waits, until interrupted. One that fails is tried again later.
+
+    It begins once the climb is deployed: an event before that would start nothing, and is not sent again.
+    """
+    watched, is_deployed = Watched(), False
     while True:
-        place = here()
         try:
-            if waits(place, watched):
+            is_deployed = is_deployed or is_answered()
+            if is_deployed and waits(here(), watched):
                 ingest()
             time.sleep(_LOOK_EVERY_S)
-        except StepladderError as error:
+        except Exception as error:  # whatever it is, what is dropped next is to be taken
             say(f"ingest: {error}")
             time.sleep(_AFTER_ERROR_S)
 

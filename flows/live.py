@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from stepladder import promotion
-from stepladder.going_live import await_live
+from stepladder.errors import StepladderError
+from stepladder.going_live import promote_and_wait
 from stepladder.releases import CHAMPION, registered_name
 
 
-def promote(task: str, version: str, within_s: float, say: Callable[[str], None]) -> promotion.Move:
+def reason_against(task: str, version: str) -> str | None:
+    """Why a version that a climb proposed is not to be promoted any more, or None. MLflow must be set up."""
+    now = promotion.standing(task)
+    found = now.find(version)
+    if now.champion == version:
+        return "it is the champion already"
+    if found and found.refused:
+        return f"it was refused: {found.refused}"
+    if now.challenger and now.challenger != version:
+        return f"version {now.challenger} was registered after it"
+    return None
+
+
+def promote(task: str, version: str, within_s: float) -> promotion.Move:
     """Move the alias, then wait until the release answers; otherwise move it back. MLflow must be set up.
+
+    Whoever ends this in between, ends the waiting: the alias stays moved.
 
     Args:
         task: its name.
         version: the release's, or an alias.
         within_s: longest that it may take to answer, seconds.
-        say: told what was moved.
 
     Raises:
         StepladderError: there is no such release, or it did not come up; the alias is where it was.
     """
     before = promotion.standing(task)
-    move = promotion.promote(task, version)
-    say(f"version {move.after} is the champion (before: {move.before or 'none'})")
+    wanted = promotion.chosen(task, before, version).version
     try:
-        await_live(move, before, within_s)
-    except BaseException as error:
-        go_back(move, str(error))
-        say(f"the champion is {move.before or 'none'} again")
+        return promote_and_wait(task, wanted, within_s)
+    except StepladderError as error:
+        go_back(promotion.Move(task=task, before=before.champion, after=wanted), str(error))
         raise
-    return move
 
 
 def go_back(move: promotion.Move, why: str) -> None:
-    """Make the champion before a promotion the champion again; none, where there was none."""
+    """Make the champion before a promotion the champion again; none, where there was none.
+
+    A champion that somebody has made since then stays.
+    """
     import mlflow
 
-    if move.before == move.after:
+    if move.before == move.after or promotion.standing(move.task).champion != move.after:
         return
     # Marked first: a release that did not come up is not one to roll back to.
     promotion.refuse(move.task, move.after, why)

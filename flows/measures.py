@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from flows.interactions import Asked
 from stepladder.data.ingest.records import Account
-from stepladder.evaluation.score import score_response
+from stepladder.data.references import abstains
+from stepladder.evaluation.score import said, score_response
 from stepladder.serving_record import ServingRecord
 from stepladder.tasks import Case, Strict, TaskSpec
 
@@ -121,10 +122,34 @@ def worn_test(looks: int | None, budget: int) -> Measure:
     return Measure(name="looks at the test", value=looks, limit=budget, is_finding=looks > budget, told=told)
 
 
-def engine(record: ServingRecord | None, task: str) -> Measure:
-    """Whether the champion answers: 1 or 0."""
+def engine(record: ServingRecord | None, task: str, *, elsewhere: bool) -> Measure:
+    """Whether the champion answers: 1 or 0.
+
+    Args:
+        record: what a gateway here tells of itself.
+        task: its name.
+        elsewhere: whether one answers that tells nothing here.
+    """
     there = record.tasks.get(task) if record and record.is_fresh else None
-    if there is None:
-        return silent("engine", 1, "no gateway runs here")
-    alive = bool(there.answering and there.answering.alive)
-    return Measure(name="engine", value=float(alive), limit=1, is_finding=not alive, told=there.why)
+    if there:
+        alive, told = bool(there.answering and there.answering.alive), there.why
+    else:
+        alive, told = elsewhere, "a gateway elsewhere answers" if elsewhere else "no gateway runs"
+    return Measure(name="engine", value=float(alive), limit=1, is_finding=not alive, told=told)
+
+
+def in_form(spec: TaskSpec, asked: Sequence[Asked], fewest: int, limit: float) -> Measure:
+    """The share of live answers that say something in the form that the task asks for; it needs no reference.
+
+    Who abstains does so in form.
+    """
+    name = "answers in form"
+    if len(asked) < fewest:
+        return silent(name, limit, f"{len(asked)} answers are too few ({fewest})")
+    well = sum(
+        one.outcome == "abstained" or abstains(spec, one.answer) or said(spec, one.answer) is not None
+        for one in asked
+    )
+    share = well / len(asked)
+    told = f"{well} of {len(asked)} answers; the verdict's cases, less the margin: {limit:.2f}"
+    return Measure(name=name, value=share, limit=limit, is_finding=share < limit, told=told)

@@ -22,22 +22,26 @@ def slot_of(task: str) -> str:
 
 
 @flow(name="promote", description=__doc__)
-def promote(task: str, version: str | None = None, run: str | None = None) -> str:
+def promote(task: str, version: str | None = None, run: str | None = None) -> str | None:
     """Promote a release.
 
     Args:
         task: a task of params.yaml.
         version: of the release in the registry, or an alias; None: the challenger.
-        run: the climb that made it; told only.
+        run: the climb that proposed it. What is no longer the thing to do is not done then; what a person
+            asks for is.
 
     Returns:
-        The version that answers.
+        The version that answers now; None where nothing was to be done.
     """
     place, log = here(), get_run_logger()
-    if run:
-        log.info("asked for by climb %s", run)
+    wanted = version or CHALLENGER
     use_mlflow(place.settings.mlflow)
     within_s = place.flows.live_within_s
     with concurrency(slot_of(task), occupy=1, timeout_seconds=within_s + _PATIENCE, strict=True):
-        move = live.promote(task, version or CHALLENGER, within_s, log.info)
+        if run and (why := live.reason_against(task, wanted)):
+            log.info("version %s, proposed by climb %s, is not promoted: %s", wanted, run, why)
+            return None
+        move = live.promote(task, wanted, within_s)
+    log.info("version %s answers (before: %s)", move.after, move.before or "none")
     return move.after

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from flows.git import git
+from stepladder.data.git import git
 
 _SOON = timedelta(minutes=1)
 

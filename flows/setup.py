@@ -1,6 +1,6 @@
 """Make Prefect ready: work pools, limits, the automation that frees killed runs, and all of ``prefect.yaml``.
 
-``python -m flows.setup`` in the project folder, with ``PREFECT_API_URL`` set; again it changes nothing.
+``python -m flows.setup`` in the project folder, with ``PREFECT_API_URL`` set; again it makes the same.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from flows.place import Place, here
 from flows.promote import slot_of
 from stepladder.cli import plain_errors
 from stepladder.console import say
+from stepladder.data.ingest.run import open_place
 from stepladder.errors import StepladderError
 
 POOLS = ("cpu", "gpu")
@@ -40,7 +41,9 @@ def set_up(place: Place) -> None:
     make_pools()
     make_limits(place.settings.tasks)
     free_slots_of_killed_runs()
-    deploy(place.project)
+    # To deploy replaces the triggers: no event may be sent between the old one and the new one.
+    with open_place(place.project, place.settings):
+        deploy(place.project)
 
 
 def make_pools() -> None:
@@ -102,9 +105,14 @@ def free_slots_of_killed_runs() -> None:
         ],
     )
     with get_client(sync_client=True) as client:
-        for known in client.read_automations_by_name(_FREE):
-            client.delete_automation(known.id)
-        client.create_automation(wanted)
+        known = client.read_automations_by_name(_FREE)
+        same = [one for one in known if (one.trigger, one.actions) == (wanted.trigger, wanted.actions)]
+        # One that is replaced forgets which runs it had begun to wait for.
+        for one in known:
+            if one not in same[:1]:
+                client.delete_automation(one.id)
+        if not same:
+            client.create_automation(wanted)
 
 
 def deploy(project: Path) -> None:

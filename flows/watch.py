@@ -17,9 +17,11 @@ from prefect.events import emit_event
 from flows import champion, measures
 from flows.interactions import Asked, read_asked, records_of
 from flows.measures import Measure
+from flows.passing import task_may_pass
 from flows.place import Place, here
 from flows.tell import key_of
 from stepladder.data.ingest.run import open_place
+from stepladder.errors import StepladderError
 from stepladder.evaluation.looks import store_is_missing
 from stepladder.releases import Registered, use_mlflow
 from stepladder.serving_record import RECORD, read_record
@@ -50,7 +52,13 @@ def watch() -> dict[str, list[str]]:
     return {name: [one.name for one in ones] for name, ones in findings.items()}
 
 
-@task(name="watch", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
+@task(
+    name="watch",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[10, 60],
+    retry_condition_fn=task_may_pass,
+)
 def look(place: Place, name: str) -> list[Measure]:
     """Take all measures of a task; none where nothing serves."""
     workspace = Workspace(place.project, place.settings)
@@ -73,11 +81,16 @@ def take(place: Place, task: Task, serving: Registered) -> list[Measure]:
         accounts = held.ledger.accounts()
     made, now = champion.made_at(serving), datetime.now(UTC)
     return [
-        measures.engine(read_record(place.project / ".stepladder" / RECORD), name),
+        measures.engine(
+            read_record(place.project / ".stepladder" / RECORD),
+            name,
+            elsewhere=bool(wanted.gateway) and champion.answers(str(wanted.gateway)),
+        ),
         _fresh(place, task, serving),
         measures.score(
             "corrected answers", measures.corrected_scores(task.spec, asked), wanted.fewest, task.spec
         ),
+        measures.in_form(task.spec, asked, wanted.fewest, champion.valid_rate(serving) - task.spec.margin),
         measures.nothing_relevant(asked, wanted.fewest, wanted.nothing_relevant, retrieves=retrieves),
         _drift(place, task, asked),
         measures.index_age(accounts, name, made, now, wanted.index_days),
@@ -91,7 +104,11 @@ def _fresh(place: Place, task: Task, serving: Registered) -> Measure:
     if wanted.gateway is None or len(cases) < wanted.fewest:
         why = "flows.watch.gateway is not set" if wanted.gateway is None else f"{len(cases)} are too few"
         return measures.silent("fresh cases", spec.bars.score - spec.margin, why)
-    scores = champion.scores_through(wanted.gateway, spec, task.name, cases)
+    try:
+        scores = champion.scores_through(wanted.gateway, spec, task.name, cases)
+    except StepladderError as error:  # where the gateway is gone, `engine` says so
+        get_run_logger().warning("%s", error)
+        return measures.silent("fresh cases", spec.bars.score - spec.margin, error.what)
     return measures.score("fresh cases", scores, wanted.fewest, spec)
 
 

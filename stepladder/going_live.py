@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 from stepladder.errors import StepladderError
+from stepladder.failures import explained
 from stepladder.promotion import Move, Standing, promote, rollback, standing
 
 _EVERY_S = 1.0
@@ -50,7 +51,14 @@ def await_live(move: Move, before: Standing, timeout_s: float) -> None:
     old = before.find(move.after)
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        now = standing(move.task).find(move.after)
+        found = _standing_now(move.task)
+        now = found.find(move.after) if found else None
+        if found and found.champion != move.after:
+            raise StepladderError(
+                f"version {move.after} is not the champion any more: {found.champion or 'none'} is",
+                where=f"task {move.task}",
+                remedy="nothing, if somebody promoted another one meanwhile; else promote it again",
+            )
         if now and now.refused:
             raise StepladderError(
                 f"version {move.after} was refused: {now.refused}",
@@ -66,3 +74,14 @@ def await_live(move: Move, before: Standing, timeout_s: float) -> None:
         where=f"task {move.task}",
         remedy="`stepladder status`, where the gateway runs, tells why; `stepladder serve` starts one",
     )
+
+
+def _standing_now(task: str) -> Standing | None:
+    """A task's standing; None where the registry does not answer just now."""
+    try:
+        with explained():
+            return standing(task)
+    except StepladderError as error:
+        if not error.may_pass:
+            raise
+        return None

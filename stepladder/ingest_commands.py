@@ -35,15 +35,12 @@ def ingest(as_json: AsJson = False) -> None:
     from stepladder.data.ingest.run import ingest as take
     from stepladder.settings import load_settings
 
-    done = take(Path(), load_settings())
+    done = take(Path(), load_settings(), (lambda _: None) if as_json else _tell)
     if as_json:
         accounts = [account.model_dump(mode="json") for account in done.accounts]
         typer.echo(json.dumps({"batches": accounts, "strays": done.strays, "unsent": done.unsent}, indent=2))
-    else:
-        for account in done.accounts:
-            _tell(account)
-        if not done.accounts:
-            typer.echo("nothing new in the inbox")
+    elif not done.accounts:
+        typer.echo("nothing new in the inbox")
     for name in done.strays:
         say(f"left in the inbox: {name} (not <task>/examples/*.jsonl, cases/, corrections/ or knowledge/)")
     for fault in done.unsent:

@@ -322,6 +322,11 @@ def _with_environment(raw: Any) -> Any:
         given = merged.get(section) or {}
         if value and isinstance(given, dict):
             merged[section] = {**given, name: value}
+    flows = merged.get("flows") or {}
+    if (gateway := os.environ.get("STEPLADDER_GATEWAY_URL")) and isinstance(flows, dict):
+        watch = flows.get("watch") or {}
+        if isinstance(watch, dict):
+            merged["flows"] = {**flows, "watch": {**watch, "gateway": gateway}}
     return merged
 
 

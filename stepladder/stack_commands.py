@@ -26,7 +26,7 @@ def up(
     wait: Annotated[float, typer.Option(min=1, help="longest to wait for all services, seconds")] = 240,
     stay: Annotated[bool, typer.Option("--stay", help="stay until Ctrl-C, which ends the stack")] = False,
 ) -> None:
-    """Start MLflow, Prefect with its workers, and the gateway, on this machine's loopback."""
+    """Start MLflow, Prefect with workers and flows, the inbox's watcher and the gateway, on the loopback."""
     from stepladder.console import say
     from stepladder.stack import up as stack
 

@@ -10,7 +10,7 @@ from stepladder.errors import StepladderError
 from stepladder.settings import Settings, Sizes, SizesByHardware, Tuning, load_settings
 
 ROOT = Path(__file__).parents[1]
-VARIABLES = ("MLFLOW_TRACKING_URI", "QDRANT_URL", "STEPLADDER_ENGINE_URL")
+VARIABLES = ("MLFLOW_TRACKING_URI", "QDRANT_URL", "STEPLADDER_ENGINE_URL", "STEPLADDER_GATEWAY_URL")
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +56,8 @@ def test_the_environment_overrides_where_things_are(
     assert settings.mlflow.tracking_uri == "http://mlflow_tracking_uri"
     assert settings.knowledge.store == "http://qdrant_url"
     assert settings.engine.url == "http://stepladder_engine_url"
+    assert settings.flows.watch.gateway == "http://stepladder_gateway_url"
+    assert settings.flows.watch.days == raw["flows"]["watch"]["days"]
     monkeypatch.setenv("QDRANT_URL", "")
     assert load(tmp_path, raw).knowledge.store == raw["knowledge"]["store"]
 

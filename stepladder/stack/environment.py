@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from stepladder.stack.database import Database
+from stepladder.stack.gateway_key import VARIABLE, gateway_key
 from stepladder.stack.health import prefect_api
 from stepladder.stack.place import Place
 from stepladder.stack.ports import Ports, as_variables
@@ -17,6 +18,7 @@ from stepladder.stack.processes import MARK
 def environment(place: Place, ports: Ports, database: Database) -> dict[str, str]:
     """The environment of every service: this process's, with the stack's own on top."""
     python = str(Path(sys.executable).parent)
+    key = gateway_key(place)
     return {
         **os.environ,
         "PATH": os.pathsep.join([python, os.environ.get("PATH", os.defpath)]),
@@ -30,6 +32,9 @@ def environment(place: Place, ports: Ports, database: Database) -> dict[str, str
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database.prefect,
         "PREFECT_UI_STATIC_DIRECTORY": str(place.prefect / "page"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # The watch asks there.
+        "STEPLADDER_GATEWAY_URL": f"http://127.0.0.1:{ports['gateway']}",
+        **({VARIABLE: key} if key else {}),
     }
 
 

@@ -23,7 +23,7 @@ class Place:
 
     @property
     def state(self) -> Path:
-        """What runs, and the key of MLflow's webhook secrets."""
+        """What runs, the key of MLflow's webhook secrets, and that of the watch."""
         return self.root / ".stepladder/stack"
 
     @property

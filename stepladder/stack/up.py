@@ -43,6 +43,7 @@ def up(root: Path, wait_s: float, say: Say) -> Running:
         if running and running.lives:
             say("the stack runs already")
             await_all(place, running, wait_s, since=0, say=say)
+            set_up_flows(place, running.ports, say)  # the `up` that started it may have been killed before
             return running
         end_all(place, say)
         try:
@@ -99,7 +100,10 @@ def _start(place: Place, say: Say) -> Running:
 def _tell_database(place: Place, database: Database, say: Say) -> None:
     say(f"database: {database.kind}" + (f" ({database.why})" if database.why else ""))
     if database.kind == "postgres" and (place.root / "mlflow.db").exists():
-        say("mlflow.db holds runs from before: STEPLADDER_DATABASE=sqlite serves them")
+        say(
+            "mlflow.db holds runs and releases from before: STEPLADDER_DATABASE=sqlite serves them, or"
+            f" `source {place.environment.relative_to(place.root)} && stepladder climb` registers them here"
+        )
 
 
 def _supervise(place: Place, ports: Ports, database: Database) -> subprocess.Popen[bytes]:

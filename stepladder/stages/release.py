@@ -28,21 +28,22 @@ def run(workspace: Workspace, name: str) -> str | None:
     """Log and register; does nothing for a verdict that went through this before.
 
     Returns:
-        The registry's version of the release, or None where the verdict registers none.
+        The registry's version of the release, also the second time; None where the verdict registers none.
     """
     verdict_path = workspace.verdict(name)
     digest = digest_file(verdict_path)
     marker = workspace.scratch / "released" / f"{name}.json"
-    done = {"verdict": digest, "store": _store_identity(workspace)}
-    if marker.is_file() and read_json(marker)["done"] == done:
-        return None
+    done = {"verdict": digest, "store": store_identity(workspace)}
+    if marker.is_file() and (before := read_json(marker))["done"] == done:
+        registered: str | None = before["version"]
+        return registered
     verdict = load(Verdict, verdict_path)
     use_mlflow(workspace.settings.mlflow)
     run_id = _log(workspace, name, verdict, digest)
     _log_looks(workspace, verdict)
     version = _register(workspace, name, verdict, digest, run_id)
     # Read again: making the store above gave it its identity.
-    done = {"verdict": digest, "store": _store_identity(workspace)}
+    done = {"verdict": digest, "store": store_identity(workspace)}
     write_json(marker, {"done": done, "run": run_id, "version": version})
     prune(workspace)
     if version:
@@ -59,7 +60,7 @@ def _log_looks(workspace: Workspace, verdict: Verdict) -> None:
         forget_look(workspace.looks, look)
 
 
-def _store_identity(workspace: Workspace) -> list[object]:
+def store_identity(workspace: Workspace) -> list[object]:
     """The tracking store, so that a new or deleted one gets the release again."""
     uri = workspace.settings.mlflow.tracking_uri
     path = workspace.root / uri.removeprefix("sqlite:///")

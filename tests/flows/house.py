@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ class House:
     home: Path
     api: str
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    more: dict[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -43,6 +44,7 @@ class House:
             "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "TRAIN_WAITS_FOR": str(self.hold),
+            **self.more,
         }
 
     @property
@@ -136,8 +138,11 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, **server: str) -> Iterator[House]:
-    """The project deployed on a server of its own, with a worker of the pool `cpu`."""
+def house(folder: Path, prepare: Callable[[House], None] = lambda _: None, **server: str) -> Iterator[House]:
+    """The project deployed on a server of its own, with a worker of the pool `cpu`.
+
+    ``prepare`` is called once the server answers, before anything is deployed.
+    """
     project = make_project(folder / "project")
     for name in ("prefect.yaml", "prefect.toml"):
         shutil.copy(ROOT / name, project)
@@ -153,6 +158,7 @@ def house(folder: Path, **server: str) -> Iterator[House]:
     made = House(project, home, f"http://127.0.0.1:{port}/api")
     try:
         made.start_server(**server)
+        prepare(made)
         setup = made.start("setup", "-m", "flows.setup")
         assert setup.wait() == 0, made.log("setup")
         made.start_worker()

@@ -15,8 +15,8 @@ ACCOUNT = "postgres" if os.geteuid() == 0 else None  # Postgres refuses to be ro
 
 
 @contextmanager
-def postgres(name: str) -> Iterator[str]:
-    """An empty database of that name: ``user@127.0.0.1:port/name``."""
+def postgres(*names: str) -> Iterator[str]:
+    """Empty databases of these names, each at ``user@127.0.0.1:port/name``; what stands before the name."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     # Not pytest's folder: only its own user may enter it.
@@ -27,8 +27,9 @@ def postgres(name: str) -> Iterator[str]:
         _run("initdb", "-D", str(folder), "-U", "tests", "--auth=trust", "--encoding=UTF8", "--no-locale")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         _run("pg_ctl", "start", "-w", "-D", str(folder), "-l", str(folder / "log"), "-o", options)
-        _create(port, name)
-        yield f"tests@127.0.0.1:{port}/{name}"
+        for name in names:
+            _create(port, name)
+        yield f"tests@127.0.0.1:{port}"
     finally:
         _run("pg_ctl", "stop", "-m", "immediate", "-w", "-D", str(folder), check=False)
         shutil.rmtree(folder, ignore_errors=True)

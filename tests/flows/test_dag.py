@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from flows.branch import commit_run, push_data, run_name
-from flows.clone import is_held, sweep, throwaway
+from flows.clone import is_held, keep_state, sweep, throwaway
 from flows.dag import StageError, is_stale, run_stage, stage_environment, stages_in_order
 from tests.flows.project import add_example, commit, dvc, make_project, run, state_of
 
@@ -27,9 +28,10 @@ def climb(project: Path, name: str, commit_id: str = "HEAD") -> list[str]:
         for stage in stages_in_order(clone):
             if is_stale(clone, stage):
                 run_stage(clone, stage, print, 60, stage_environment())
+                keep_state(clone)
                 ran.append(stage)
-        assert push_data(clone)
-        commit_run(clone, name, f"Climb {name}")
+        assert push_data(clone, 60)
+        assert commit_run(clone, name, f"Climb {name}") == commit_run(clone, name, f"Climb {name}")
     assert not clone.exists()
     return ran
 
@@ -40,6 +42,8 @@ def test_a_climb_in_a_clone_runs_what_is_stale_and_is_reproduced_at_a_desk(
     before = state_of(project)
     assert climb(project, "first") == ["gather", "train", "judge"]
     assert climb(project, "again") == []
+    shutil.rmtree(project / "var/flows/last")  # as on another machine: the branch says what was made
+    assert climb(project, "elsewhere") == []
     assert state_of(project) == before
     old = run(project, "git", "rev-parse", "HEAD")
     add_example(project, 1)
@@ -58,6 +62,17 @@ def test_a_climb_in_a_clone_runs_what_is_stale_and_is_reproduced_at_a_desk(
     assert "Running stage 'train'" in dvc(desk, "repro", "--force", "--single-item", "train")
     assert (desk / "build/trained.txt").read_bytes() == made
     assert (desk / "dvc.lock").read_bytes() == lock
+
+
+def test_a_climb_that_fails_is_gone_on_with(project: Path) -> None:
+    add_example(project, 2)
+    (project / "rule.txt").write_text("leak\n")
+    commit(project, "Rule: leak")
+    with pytest.raises(StageError, match="a case stands in the examples"):
+        climb(project, "failing")
+    (project / "rule.txt").write_text("work\n")
+    commit(project, "Rule: work")
+    assert climb(project, "mended") == ["train", "judge"]
 
 
 def test_a_clone_of_a_climb_that_was_killed_is_swept(project: Path) -> None:

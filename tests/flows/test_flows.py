@@ -7,14 +7,16 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from stepladder.data.ingest.events import send_event
 from stepladder.data.ingest.records import Counts, DatasetUpdated
 from tests.flows.house import House, house
-from tests.flows.project import add_example, commit, dvc, run, state_of, wait_until
+from tests.flows.project import PARAMS, add_example, commit, dvc, run, state_of, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +78,14 @@ def hold(here: House) -> str:
     started = here.run("climb/climb")
     ticking(here)
     return started
+
+
+def set_flows(here: House, **flows: Any) -> None:
+    """Change what flows may do in the project, whose parameters a run reads when it begins."""
+    path = here.project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(params | {"flows": PARAMS["flows"] | flows}))
+    commit(here.project, f"Flows: {flows}")
 
 
 def kill_worker(here: House) -> None:
@@ -142,10 +152,42 @@ def test_cancelling_ends_the_stage_within_ten_seconds(here: House) -> None:
 def test_kill_9_of_worker_and_stage_lets_the_run_complete(here: House) -> None:
     held = hold(here)
     kill_worker(here)
-    here.start_worker()
     os.kill(ticking(here), signal.SIGKILL)
     here.hold.unlink()
     assert here.await_state(held, *FINAL) == "Completed", here.logs(held)
+    here.start_worker()
+
+
+def test_kill_9_of_the_server_ends_no_run_that_lives(here: House) -> None:
+    held = hold(here)
+    here.stop("server")
+    here.start_server()
+    here.hold.unlink()
+    assert here.await_state(held, *FINAL) == "Completed", here.logs(held)
+
+
+def test_a_newer_request_ends_a_running_climb_where_that_is_asked_for(here: House) -> None:
+    set_flows(here, supersede_running=True)
+    held = hold(here)
+    following = here.run("climb/climb")
+    here.hold.unlink()
+    assert here.await_state(held, *FINAL) == "Cancelled"
+    assert "judge" not in here.tasks(held)
+    assert here.await_state(following, *FINAL) == "Completed", here.logs(following)
+    assert "train" not in here.tasks(following)
+    set_flows(here)
+
+
+def test_a_stage_on_the_pool_gpu_is_run_again_only_where_that_may_help(here: House, tmp_path: Path) -> None:
+    (here.project / "rule.txt").write_text(f"passes after {tmp_path / 'mark'}")
+    set_flows(here, gpu_stages=["train"])
+    here.start_worker("gpu")
+    started = here.run("climb/climb")
+    assert here.await_state(started, *FINAL) == "Completed", here.logs(started)
+    assert [one["state"]["name"] for one in here.runs("gpu")] == ["MayPass", "Completed"]
+    assert "train: reading 1 files" in here.logs(here.runs("gpu")[1]["id"])
+    here.stop("worker-gpu")
+    set_flows(here)
 
 
 def test_kill_9_of_the_flow_alone_or_with_its_worker_frees_the_slot(here: House) -> None:

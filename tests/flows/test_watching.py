@@ -134,9 +134,34 @@ def record(*, alive: bool, at: float | None = None) -> ServingRecord:
     return ServingRecord(at=at if at is not None else datetime.now(UTC).timestamp(), tasks={"ports": there})
 
 
-def test_an_engine_that_is_gone_is_found_and_a_gateway_that_is_off_is_told() -> None:
-    assert not measures.engine(record(alive=True), "ports").is_finding
-    assert measures.engine(record(alive=False), "ports").is_finding
-    assert measures.engine(record(alive=False, at=0), "ports").value is None
-    assert measures.engine(None, "ports").value is None
-    json.dumps(measures.engine(None, "ports").model_dump())
+@pytest.mark.parametrize(
+    ("found", "elsewhere", "value"),
+    [
+        (record(alive=True), False, 1),
+        (record(alive=False), True, 0),
+        (record(alive=True, at=0), False, 0),
+        (None, False, 0),
+        (None, True, 1),
+    ],
+)
+def test_a_champion_that_does_not_answer_is_found(
+    *, found: ServingRecord | None, elsewhere: bool, value: float
+) -> None:
+    measured = measures.engine(found, "ports", elsewhere=elsewhere)
+    assert (measured.value, measured.is_finding) == (value, not value)
+    json.dumps(measured.model_dump())
+
+
+def test_live_answers_in_another_form_than_the_tasks_are_found_without_a_reference() -> None:
+    spec = SPEC.model_copy(update={"scorer": "issue-f1"})
+    well, broken = '{"issues": []}', "There are no issues."
+
+    def share(*answers: str) -> measures.Measure:
+        some = [asked().model_copy(update={"answer": one}) for one in answers]
+        return measures.in_form(spec, some, fewest=4, limit=0.5)
+
+    assert share(well, well, broken, broken).value == 0.5
+    assert not share(well, well, broken, broken).is_finding
+    assert share(well, broken, broken, broken).is_finding
+    assert share(broken, broken).value is None
+    assert measures.in_form(spec, [asked("abstained")] * 4, 4, 0.5).value == 1

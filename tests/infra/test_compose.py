@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from honcho.environ import parse_procfile
 
 from tests.end_to_end.project import ROOT
 
@@ -26,8 +28,21 @@ def locked(package: str) -> str:
 
 def test_the_stack_is_whole() -> None:
     names = {"postgres", "qdrant", "mlflow", "prefect-server", "worker-cpu", "worker-gpu", "vllm", "gateway"}
+    names |= {"inbox"}
     assert set(SERVICES) == names
     assert set(GPU["services"]) <= names
+
+
+def test_it_runs_what_the_stack_of_one_machine_runs() -> None:
+    lines = parse_procfile((ROOT / "Procfile").read_text()).processes
+    command = SERVICES["inbox"]["command"]
+    assert command == f'sh -c "python -m flows.setup && exec {lines["inbox"].partition("keep inbox ")[2]}"'
+    assert set(lines) - {"prefect"} <= set(SERVICES)
+    # Prefect reads it in the folder where it starts.
+    (mounted,) = SERVICES["prefect-server"]["volumes"]
+    source, target, _ = mounted.split(":")
+    assert (FOLDER / source).resolve() == ROOT / "prefect.toml"
+    assert f"WORKDIR {Path(target).parent}" in (ROOT / "infra/images/servers.Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -11,12 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
+from serving.auth import read_keys
 from stepladder.stack.database import Database
 from stepladder.stack.environment import addresses, as_shell, environment
+from stepladder.stack.gateway_key import gateway_key
 from stepladder.stack.health import is_up
 from stepladder.stack.place import Place
 from stepladder.stack.services import SERVICES
 from stepladder.stack.supervise import LogFiles
+from tests.stack.project import ROOT
 from tests.stack.saying import server_saying
 
 PORTS = {"mlflow": 5001, "prefect": 4201, "gateway": 8081, "postgres": 5434}
@@ -42,6 +47,27 @@ def test_the_key_of_webhook_secrets_is_made_once_and_private(tmp_path: Path) -> 
     keys = {environment(place, PORTS, DATABASE)["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] for _ in range(2)}
     assert len(keys) == 1
     assert (place.state / "webhook.key").stat().st_mode & 0o077 == 0
+
+
+def test_the_key_of_the_watch_is_made_by_the_gateway_once_and_anew_where_it_was_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STEPLADDER_API_KEY", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    place = Place(tmp_path)
+    place.state.mkdir(parents=True)
+    assert gateway_key(place) is None
+    (tmp_path / "serving.yaml").write_text("keys: kept/keys.json\n")
+    first = gateway_key(place)
+    assert first
+    assert environment(place, PORTS, DATABASE)["STEPLADDER_API_KEY"] == first
+    assert (place.state / "watch.key").stat().st_mode & 0o077 == 0
+    (key,) = read_keys(tmp_path / "kept/keys.json")
+    assert key.scopes == {"chat"}
+    (tmp_path / "kept/keys.json").write_text("[]")
+    assert gateway_key(place) not in {None, first}
+    monkeypatch.setenv("STEPLADDER_API_KEY", "mine")
+    assert gateway_key(place) == "mine"
 
 
 def test_the_file_for_shells_holds_addresses_and_no_password(tmp_path: Path) -> None:

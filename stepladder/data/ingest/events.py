@@ -21,47 +21,49 @@ def log_event(path: Path, event: DatasetUpdated) -> None:
             file.write(line.encode())
 
 
+def has_receiver() -> bool:
+    """Whether a Prefect API is named (``PREFECT_API_URL``)."""
+    return bool(os.environ.get("PREFECT_API_URL"))
+
+
 def send_event(event: DatasetUpdated) -> str | None:
-    """Send the event to the Prefect API of ``PREFECT_API_URL``, if one is set.
+    """Send the event to Prefect; why it could not be sent, or None. See `post`."""
+    return post(
+        {
+            "id": event.id,
+            "occurred": event.occurred,
+            "event": event.event,
+            "resource": {
+                "prefect.resource.id": f"stepladder.dataset.{event.task}",
+                "prefect.resource.name": event.task,
+            },
+            "payload": event.model_dump(mode="json", include={"task", "kinds", "commit", "tag", "counts"}),
+        }
+    )
+
+
+def post(event: dict[str, Any]) -> str | None:
+    """Send an event to the Prefect API of ``PREFECT_API_URL``.
 
     It is posted rather than given to ``prefect.events.emit_event``, which sends in the background and
-    tells nobody when it could not: an event that was not accepted is sent again by the next ingest.
+    tells nobody when it could not: an event that was not accepted is to be sent again, under its ``id``.
 
     Returns:
         Why it could not be sent, or None.
     """
-    address = os.environ.get("PREFECT_API_URL")
-    if not address:
-        return None
     import httpx
 
+    address = os.environ["PREFECT_API_URL"].rstrip("/")
     try:
-        answer = httpx.post(
-            f"{address.rstrip('/')}/events",
-            json=[_as_prefect(event)],
-            headers=_credentials(),
-            timeout=_TIMEOUT_S,
-        )
+        answer = httpx.post(f"{address}/events", json=[event], headers=credentials(), timeout=_TIMEOUT_S)
         answer.raise_for_status()
     except httpx.HTTPError as error:
-        return f"Prefect did not take the event {event.id}: {error}"
+        return f"Prefect did not take the event {event['id']}: {error}"
     return None
 
 
-def _as_prefect(event: DatasetUpdated) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "occurred": event.occurred,
-        "event": event.event,
-        "resource": {
-            "prefect.resource.id": f"stepladder.dataset.{event.task}",
-            "prefect.resource.name": event.task,
-        },
-        "payload": event.model_dump(mode="json", include={"task", "kinds", "commit", "tag", "counts"}),
-    }
-
-
-def _credentials() -> dict[str, str]:
+def credentials() -> dict[str, str]:
+    """The headers by which Prefect's API knows this user, where it asks."""
     import base64
 
     if key := os.environ.get("PREFECT_API_KEY"):

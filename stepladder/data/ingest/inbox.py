@@ -12,14 +12,15 @@ remembers. An object appears there whole.
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
 
 from stepladder.data.ingest.records import Kind
 from stepladder.errors import StepladderError
-from stepladder.files import writing
+from stepladder.files import digest_file, writing
 
 _UNFINISHED = (".part", ".tmp")
 REMOVED = ".md.removed"
@@ -57,6 +58,14 @@ class Inbox(Protocol):
 
     def take(self, deliveries: Iterable[Delivery]) -> None:
         """Move files into the folder ``taken``, under their names; one that is gone is passed over."""
+        ...
+
+    def let_go(self, task: str, digests: Mapping[str, str]) -> None:
+        """Delete a task's files in the folder ``taken``, of which the SHA-256 is known by their names.
+
+        One that says something else by now goes back: whoever wrote it had not ended. What was read of it is
+        known when it comes again.
+        """
         ...
 
     def send(self, name: str, content: bytes) -> None:
@@ -108,6 +117,17 @@ class FolderInbox:
             if _version(target.stat()) != delivery.version:
                 _put_back(target, source)
 
+    def let_go(self, task: str, digests: Mapping[str, str]) -> None:
+        """See `Inbox.let_go`."""
+        for name, digest in digests.items():
+            path = self.taken / name
+            if path.is_file() and (current := digest_file(path)) != digest:
+                source = self._folder / name
+                if source.exists() and kind_of(name) != "knowledge":  # of a page, the newer one holds
+                    source = source.with_stem(f"{source.stem}-{current[:8]}")
+                _put_back(path, source)
+        shutil.rmtree(self.taken / task, ignore_errors=True)
+
     def send(self, name: str, content: bytes) -> None:
         """See `Inbox.send`."""
         with writing(self._folder / name) as draft:
@@ -149,6 +169,10 @@ class RemoteInbox:
                 self._files.get_file(f"{self._prefix}/{delivery.name}", str(draft))
             os.utime(self.taken / delivery.name, (delivery.modified, delivery.modified))
 
+    def let_go(self, task: str, digests: Mapping[str, str]) -> None:  # noqa: ARG002 - an object appears whole
+        """See `Inbox.let_go`."""
+        shutil.rmtree(self.taken / task, ignore_errors=True)
+
     def send(self, name: str, content: bytes) -> None:
         """See `Inbox.send`."""
         self._files.pipe_file(f"{self._prefix}/{name}", content)
@@ -184,10 +208,14 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def _names_in(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder)
-        if _is_finished(PurePosixPath(name)) and path.is_file() and not path.is_symlink():
-            yield name.as_posix()
+    # Not `rglob`: it fails where a writer's scratch folder vanishes under it.
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [one for one in folders if not one.startswith(".")]
+        for file in files:
+            path = Path(parent) / file
+            name = PurePosixPath(path.relative_to(folder))
+            if _is_finished(name) and path.is_file() and not path.is_symlink():
+                yield name.as_posix()
 
 
 def _is_finished(name: PurePosixPath) -> bool:

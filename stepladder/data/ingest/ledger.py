@@ -96,3 +96,11 @@ class Ledger(Database):
         """Remember that an event was sent."""
         with self._explained(), self._db:
             self._db.execute("UPDATE batches SET announced = 1 WHERE event = ?", (event.model_dump_json(),))
+
+    def keep_last_unannounced(self) -> None:
+        """Of each task let only the last event wait: the commit that it names holds all before."""
+        last = "SELECT MAX(rowid) FROM batches WHERE NOT announced GROUP BY task"
+        with self._explained(), self._db:
+            self._db.execute(
+                f"UPDATE batches SET announced = 1 WHERE NOT announced AND rowid NOT IN ({last})"
+            )

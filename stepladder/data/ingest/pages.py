@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -62,13 +62,8 @@ def plan_pages(files: Sequence[tuple[Path, str]], hand: Hand, known: Known, find
         find: secrets, personal data and language.
     """
     folder = hand.task.folder / "knowledge"
-    held = hand.held.get("knowledge", set())
     sent = [_sent(path, name) for path, name in files]
-    new = [
-        one
-        for one in sent
-        if page_key(one.file, one.content or b"") not in held and one.content != _read(folder, one.page)
-    ]
+    new = _new(sent, folder, hand.held.get("knowledge", set()))
     records = [page_record(one.page, one.content, known, find) for one in new]
     findings = (
         run_suites({"knowledge": Table(records, SUITES["knowledge"])}, hand.docs / "knowledge")
@@ -96,6 +91,22 @@ def plan_pages(files: Sequence[tuple[Path, str]], hand: Hand, known: Known, find
     )
 
 
+def _new(sent: Sequence[Sent], folder: Path, held: Set[str]) -> list[Sent]:
+    """What is not known: not held in quarantine, and not what the page says already.
+
+    The page says so only where nothing before it in the batch would make it say something else.
+    """
+    new: list[Sent] = []
+    named: set[str] = set()
+    for one in sent:
+        if page_key(one.file, one.content or b"") in held:
+            continue
+        if one.page in named or one.content != _read(folder, one.page):
+            named.add(one.page)
+            new.append(one)
+    return new
+
+
 def _sent(path: Path, name: str) -> Sent:
     below = PurePosixPath(*PurePosixPath(name).parts[2:]).as_posix()
     if below.endswith(REMOVED):
@@ -112,6 +123,8 @@ def _changes(contents: Mapping[str, bytes | None], folder: Path) -> list[PageCha
     found = []
     for page, content in sorted(contents.items()):
         before = _read(folder, page)
+        if content == before:  # it came, and what came after took it back
+            continue
         if content is None:
             found.append(PageChange(page=page, change="removed"))
         else:

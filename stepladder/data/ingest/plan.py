@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,14 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
     Raises:
         StepladderError: the dataset has a malformed row, or an expectation could not be checked.
     """
+    moment = datetime.now(UTC)
+    batch = f"{moment:%Y%m%dT%H%M%S.%fZ}"
+    hand = replace(hand, docs=hand.docs / batch)
     for kind in ROW_KINDS:
         known.refresh(kind)
     names = {path: path.relative_to(hand.taken).as_posix() for path in files_in(hand.taken / hand.task.name)}
+    # Before they are read: what is written into one from now on is seen at the end by its digest.
+    digests = {name: digest_file(path) for path, name in names.items()}
     files = {kind: [(path, name) for path, name in names.items() if kind_of(name) == kind] for kind in KINDS}
     pages = plan_pages(files["knowledge"], hand, known, finders(hand.settings.ingest))
     arrived = {
@@ -54,10 +60,17 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
         "examples": rows["examples"],
     }
     lines = Counter(row.source.rpartition(":")[0] for some in arrived.values() for row in some)
-    delivered = [_delivered(path, name, lines, hand.versions) for path, name in names.items()]
-    moment = datetime.now(UTC)
+    delivered = [
+        Delivered(
+            name=name,
+            digest=digest,
+            rows=1 if kind_of(name) == "knowledge" else lines[name],
+            version=hand.versions.get(name),
+        )
+        for name, digest in digests.items()
+    ]
     plan = Plan(
-        batch=f"{moment:%Y%m%dT%H%M%S.%fZ}",
+        batch=batch,
         task=hand.task.name,
         occurred=moment.isoformat(timespec="seconds"),
         files=delivered,
@@ -66,16 +79,12 @@ def make_plan(hand: Hand, known: Known, draft: Path) -> Plan:
         additions=[_write_rows(draft, known, kind, one) for kind, one in rows.items() if one.kept],
         refused={kind: one.refused for kind, one in outcomes.items() if one.refused},
         warnings=dict(sum((one.warnings for one in outcomes.values()), Counter())),
+        rewritten=list(hand.rewritten),
     )
     _write_pages(draft, pages)
     _write_held(draft, plan.batch, pages, rows)
     write_json(draft / "plan.json", plan.model_dump(mode="json"))
     return plan
-
-
-def _delivered(path: Path, name: str, lines: Mapping[str, int], versions: Mapping[str, str]) -> Delivered:
-    rows = 1 if kind_of(name) == "knowledge" else lines[name]
-    return Delivered(name=name, digest=digest_file(path), rows=rows, version=versions.get(name))
 
 
 def _write_rows(draft: Path, known: Known, kind: RowKind, plan: RowPlan) -> Addition:

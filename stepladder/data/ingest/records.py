@@ -79,7 +79,11 @@ class Held(Strict):
 
 
 class Plan(Strict):
-    """What becomes of a batch: all that the steps after it need, decided once."""
+    """What becomes of a batch: all that the steps after it need, decided once.
+
+    ``rewritten`` are files of rows that an earlier plan for the same files has written to already: their rows
+    count as known here, and are recorded with this one.
+    """
 
     batch: str
     task: str
@@ -90,11 +94,13 @@ class Plan(Strict):
     additions: list[Addition]
     refused: dict[Kind, str]
     warnings: dict[str, int]
+    rewritten: list[Kind] = Field(default=[])
 
     @property
-    def changes(self) -> bool:
-        """Whether the dataset becomes another."""
-        return bool(self.pages or self.additions)
+    def changed(self) -> list[Kind]:
+        """The kinds of which the dataset has other content than its last version."""
+        found: set[Kind] = {*self.rewritten, *(one.kind for one in self.additions)}
+        return [kind for kind in KINDS if kind in found or (kind == "knowledge" and self.pages)]
 
 
 class Account(Strict):

@@ -4,14 +4,14 @@
   lock                   one ingest at a time
   ledger.sqlite          what came and what became of it
   events.jsonl           the events
-  plan/                  the plan of the batch in hand, from when it is decided until it is carried out
+  plans/<task>/          the plan of a task's batch in hand, from when it is decided until it is carried out
 The files in hand lie in the inbox's ``.taken`` (of a URL: in ``.ingest/taken``) until the very end.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from stepladder.data.ingest.inbox import Delivery, Inbox, files_in, kind_of, ope
 from stepladder.data.ingest.known import Known
 from stepladder.data.ingest.ledger import Ledger
 from stepladder.data.ingest.plan import make_plan
-from stepladder.data.ingest.records import Account, Plan
+from stepladder.data.ingest.records import Account, Kind, Plan
 from stepladder.data.ingest.scratch import sweep
 from stepladder.data.ingest.versions import require_repository
 from stepladder.errors import StepladderError
@@ -33,6 +33,7 @@ from stepladder.settings import Settings
 from stepladder.tasks import load_task
 
 _LOCK_WAIT_S = 600.0
+_DOCS_KEPT = 20  # batches whose Data Docs are kept
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,13 @@ class Place:
         return self.root / ".ingest"
 
     @property
-    def plan(self) -> Path:
-        """The plan of the batch in hand."""
-        return self.state / "plan"
+    def plans(self) -> Path:
+        """The plans of the batches in hand."""
+        return self.state / "plans"
+
+    def plan(self, task: str) -> Path:
+        """The plan of a task's batch in hand."""
+        return self.plans / task
 
     def quarantine(self, task: str) -> Path:
         """A task's quarantine."""
@@ -93,58 +98,100 @@ def open_place(root: Path, settings: Settings) -> Iterator[Place]:
         ) from error
 
 
-def ingest(root: Path, settings: Settings) -> Ingested:
-    """Take all that waits.
+def ingest(root: Path, settings: Settings, tell: Callable[[Account], None] = lambda _: None) -> Ingested:
+    """Take all that waits. What goes wrong with one task stops no other.
+
+    Args:
+        root: the project.
+        settings: its parameters.
+        tell: called with each batch as it is done.
 
     Raises:
         StepladderError: a task, the dataset, DVC or git is not as it must be. What was taken stays in
             hand, and the next ingest goes on with it.
     """
     require_repository(root)
+    done = Ingested([], [], [])
+    failed: dict[str, Exception] = {}
     with open_place(root, settings) as place:
-        accounts = list(_resume(place))
+
+        def note(task: str, batches: Iterator[Account]) -> None:
+            try:
+                for account in batches:
+                    done.accounts.append(account)
+                    tell(account)
+            except Exception as error:  # raised below, when the other tasks have had their turn
+                failed[task] = error
+
+        for task in _tasks_in_hand(place):
+            note(task, _resume(place, task))
         waiting = place.inbox.waiting()
         mine = [one for one in waiting if one.task in settings.tasks and kind_of(one.name)]
-        for task in dict.fromkeys(one.task for one in mine):
-            accounts.append(_run_batch(place, task, [one for one in mine if one.task == task]))
-        strays = [one.name for one in waiting if one not in mine]
-        return Ingested(accounts, strays, steps.announce(place.ledger))
+        for task in dict.fromkeys(one.task for one in mine if one.task not in failed):
+            note(task, _run_batch(place, task, [one for one in mine if one.task == task]))
+        done.strays.extend(one.name for one in waiting if one not in mine)
+        done.unsent.extend(steps.announce(place.ledger))
+    _raise(failed)
+    return done
+
+
+def _raise(failed: Mapping[str, Exception]) -> None:
+    if len(failed) > 1:
+        said = "\n".join(f"{task}: {error}" for task, error in failed.items())
+        raise StepladderError(f"{len(failed)} tasks failed:\n{said}")
+    for error in failed.values():
+        raise error
+
+
+def docs_of(root: Path, task: str) -> Path:
+    """Where a task's Data Docs lie: ``<batch>/rows`` and ``<batch>/knowledge``, of the last batches."""
+    return root / "build" / "arrived" / task
 
 
 def is_interrupted(place: Place) -> bool:
     """Whether a batch is in hand that no process carries out."""
-    return place.plan.is_dir() or any(files_in(folder) for folder in place.inbox.taken.glob("*"))
+    return bool(_tasks_in_hand(place))
 
 
-def _resume(place: Place) -> Iterator[Account]:
+def _tasks_in_hand(place: Place) -> list[str]:
+    planned = {path.name for path in place.plans.glob("*") if not path.name.startswith(".")}
+    return sorted(planned | {folder.name for folder in place.inbox.taken.glob("*") if files_in(folder)})
+
+
+def _resume(place: Place, task: str) -> Iterator[Account]:
     """Go on with what an ingest that was killed had in hand."""
-    sweep(place.plan)
-    if place.plan.is_dir():
-        yield _carry_out(place, _read_plan(place))
-    for folder in sorted(place.inbox.taken.glob("*")):
-        if not place.inbox.keeps and files_in(folder):
-            yield _carry_out(place, _decide(place, folder.name, {}))
-        shutil.rmtree(folder, ignore_errors=True)
+    sweep(place.plan(task))
+    if place.plan(task).is_dir():
+        yield _carry_out(place, _read_plan(place, task))
+    folder = place.inbox.taken / task
+    if not place.inbox.keeps and files_in(folder):
+        yield _carry_out(place, _decide(place, task, {}))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run_batch(place: Place, task: str, deliveries: list[Delivery]) -> Account:
+def _run_batch(place: Place, task: str, deliveries: list[Delivery]) -> Iterator[Account]:
     place.inbox.take(deliveries)
     versions = {one.name: one.version for one in deliveries}
-    return _carry_out(place, _decide(place, task, versions))
+    yield _carry_out(place, _decide(place, task, versions))
 
 
-def _decide(place: Place, task: str, versions: dict[str, str]) -> Plan:
+def _decide(place: Place, task: str, versions: dict[str, str], rewritten: Sequence[Kind] = ()) -> Plan:
     hand = Hand(
         task=load_task(place.root / "tasks" / task, rows=False),
         settings=place.settings,
         taken=place.inbox.taken,
-        docs=place.root / "build" / "arrived" / task / "data_docs",
+        docs=docs_of(place.root, task),
         versions=versions,
         held=place.ledger.held(task),
+        rewritten=rewritten,
     )
-    with place.known(task) as known, writing(place.plan) as draft:
+    with place.known(task) as known, writing(place.plan(task)) as draft:
         draft.mkdir()
-        return make_plan(hand, known, draft)
+        plan = make_plan(hand, known, draft)
+    # Batches are named by their time.
+    for old in sorted(hand.docs.glob("*"))[:-_DOCS_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return plan
 
 
 def _carry_out(place: Place, plan: Plan) -> Account:
@@ -153,13 +200,13 @@ def _carry_out(place: Place, plan: Plan) -> Account:
         return _let_go(place, plan)
     task = place.root / "tasks" / plan.task
     try:
-        steps.change_dataset(task, plan, place.plan / "kept")
+        steps.change_dataset(task, plan, place.plan(plan.task) / "kept")
     except steps.ChangedUnderneathError:
         versions = {one.name: one.version for one in plan.files if one.version}
-        return _carry_out(place, _decide(place, plan.task, versions))
-    quarantine.put(place.quarantine(plan.task), plan, place.plan / "held", place.ledger)
+        return _carry_out(place, _decide(place, plan.task, versions, steps.rewritten(task, plan)))
+    quarantine.put(place.quarantine(plan.task), plan, place.plan(plan.task) / "held", place.ledger)
     with place.known(plan.task) as known:
-        steps.take_in(known, plan, place.plan / "kept")
+        steps.take_in(known, plan, place.plan(plan.task) / "kept")
     account = steps.record_version(place.root, plan)
     steps.close(place.state, account, place.ledger)
     return _let_go(place, plan)
@@ -169,21 +216,21 @@ def _let_go(place: Place, plan: Plan) -> Account:
     """Delete what was in hand; the files first, for while the plan is there, it is known what they became."""
     account = place.ledger.account(plan.batch)
     assert account is not None
-    shutil.rmtree(place.inbox.taken / plan.task, ignore_errors=True)
+    place.inbox.let_go(plan.task, {one.name: one.digest for one in plan.files})
     done = place.state / "done"
     shutil.rmtree(done, ignore_errors=True)
-    place.plan.rename(done)
+    place.plan(plan.task).rename(done)
     shutil.rmtree(done)
     return account
 
 
-def _read_plan(place: Place) -> Plan:
-    path = place.plan / "plan.json"
+def _read_plan(place: Place, task: str) -> Plan:
+    path = place.plan(task) / "plan.json"
     try:
         return Plan.model_validate(read_json(path))
     except ValidationError as error:
         raise StepladderError(
             f"the plan of the batch in hand is damaged: {error}",
             where=str(path),
-            remedy=f"delete {place.plan}: the files in hand are still there, and are planned anew",
+            remedy=f"delete {place.plan(task)}: the files in hand are still there, and are planned anew",
         ) from error

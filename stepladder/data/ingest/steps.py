@@ -42,7 +42,7 @@ def change_dataset(task: Path, plan: Plan, kept: Path) -> None:
 
 def _append(path: Path, addition: Addition, added: Path) -> None:
     sweep(path)
-    current = digest_file(path) if path.exists() else ""
+    current = _digest(path)
     if current == addition.after:
         return
     if current != addition.before:
@@ -52,6 +52,13 @@ def _append(path: Path, addition: Addition, added: Path) -> None:
             shutil.copyfile(path, draft)
         with draft.open("ab") as whole, added.open("rb") as more:
             shutil.copyfileobj(more, whole)
+
+
+def rewritten(task: Path, plan: Plan) -> list[Kind]:
+    """The files of rows that are another than before the plan: its rows may be among theirs."""
+    current = {one.kind: _digest(task / f"{one.kind}.jsonl") for one in plan.additions}
+    changed = [one.kind for one in plan.additions if current[one.kind] not in {"", one.before}]
+    return [kind for kind in KINDS if kind in {*plan.rewritten, *changed}]
 
 
 def take_in(known: Known, plan: Plan, kept: Path) -> None:
@@ -71,7 +78,7 @@ def record_version(root: Path, plan: Plan) -> Account:
     Raises:
         StepladderError: DVC or git failed.
     """
-    if not plan.changes:
+    if not plan.changed:
         return Account(plan=plan, commit=None, tag=None)
     paths = list(_paths(plan))
     versions.store(root, paths)
@@ -90,7 +97,13 @@ def close(state: Path, account: Account, ledger: Ledger) -> None:
 
 
 def announce(ledger: Ledger) -> list[str]:
-    """Send the events that were not sent yet, in order; why one could not be, if so."""
+    """Send the events that were not sent yet, in order; why one could not be, if so.
+
+    Where no Prefect is named, the last one of each task waits for an ingest that knows one.
+    """
+    if not events.has_receiver():
+        ledger.keep_last_unannounced()
+        return []
     for event in ledger.unannounced():
         if fault := events.send_event(event):
             return [fault]
@@ -105,6 +118,7 @@ def message(plan: Plan) -> str:
     changed = Counter(one.change for one in plan.pages)
     pages = [f"{n} {'page' if n == 1 else 'pages'} {change}" for change, n in sorted(changed.items())]
     said = "; ".join([*([f"{' and '.join(grown)} added"] if grown else []), *pages])
+    said = said or "record rows that were added before"
     lines = [f"{kind}: {one.told}" for kind, one in counts.items()]
     files = [f"- {one.name} (sha256 {one.digest[:12]})" for one in plan.files[:20]]
     more = [f"- and {len(plan.files) - 20} more"] if len(plan.files) > 20 else []
@@ -116,22 +130,21 @@ def event_of(account: Account) -> DatasetUpdated | None:
     plan = account.plan
     if account.commit is None or account.tag is None:
         return None
-    changed: set[Kind] = {one.kind for one in plan.additions}
-    if plan.pages:
-        changed.add("knowledge")
     return DatasetUpdated(
         id=str(uuid.uuid5(_NAMESPACE, plan.batch)),
         occurred=plan.occurred,
         task=plan.task,
-        kinds=[kind for kind in KINDS if kind in changed],
+        kinds=plan.changed,
         commit=account.commit,
         tag=account.tag,
         counts=plan.counts,
     )
 
 
+def _digest(path: Path) -> str:
+    return digest_file(path) if path.exists() else ""
+
+
 def _paths(plan: Plan) -> Iterator[str]:
-    for addition in plan.additions:
-        yield f"tasks/{plan.task}/{addition.kind}.jsonl"
-    if plan.pages:
-        yield f"tasks/{plan.task}/knowledge"
+    for kind in plan.changed:
+        yield f"tasks/{plan.task}/{kind if kind == 'knowledge' else f'{kind}.jsonl'}"

@@ -6,20 +6,13 @@ nothing else that may be staged or changed in the checkout.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from stepladder.data.git import AUTHOR, dvc, git
 from stepladder.errors import StepladderError
 
 TRAILER = "Stepladder-Batch"
-
-# The committer is the machine: people's hooks and names stay out of it.
-_AUTHOR = ("-c", "user.name=Stepladder", "-c", "user.email=stepladder@localhost")
-
-_LOCK_WAIT_S = 60.0
 
 
 def require_repository(root: Path) -> None:
@@ -29,7 +22,7 @@ def require_repository(root: Path) -> None:
         StepladderError: the project is no git repository with a commit, or not set up for DVC.
     """
     try:
-        _git(root, "rev-parse", "--verify", "-q", "HEAD^{commit}")
+        git(root, "rev-parse", "--verify", "-q", "HEAD^{commit}")
     except StepladderError as error:
         raise StepladderError(
             "no git repository with a commit",
@@ -53,9 +46,9 @@ def store(root: Path, paths: Sequence[str]) -> None:
     mine = [path for path in paths if not _in_git(root, path)]
     if not mine:
         return
-    _dvc(root, "add", "--quiet", *mine)
+    dvc(root, "add", "--quiet", *mine)
     if _has_remote(root):
-        _dvc(root, "push", "--quiet", *mine)
+        dvc(root, "push", "--quiet", *mine)
 
 
 def commit(root: Path, paths: Sequence[str], message: str, batch: str) -> str:
@@ -68,14 +61,14 @@ def commit(root: Path, paths: Sequence[str], message: str, batch: str) -> str:
         StepladderError: git failed.
     """
     named = f"^{TRAILER}: {batch}$"
-    if done := _git(root, "log", "-1", "--format=%H", f"--grep={named}"):
+    if done := git(root, "log", "-1", "--format=%H", f"--grep={named}"):
         return done
     files = [name for path in paths for name in _version_files(root, path)]
-    _git(root, "add", "--", *files)
+    git(root, "add", "--", *files)
     text = f"{message}\n\n{TRAILER}: {batch}\n"
-    _git(
+    git(
         root,
-        *_AUTHOR,
+        *AUTHOR,
         "commit",
         "--quiet",
         "--no-verify",
@@ -86,7 +79,7 @@ def commit(root: Path, paths: Sequence[str], message: str, batch: str) -> str:
         "--",
         *files,
     )
-    return _git(root, "rev-parse", "HEAD")
+    return git(root, "rev-parse", "HEAD")
 
 
 def tag(root: Path, name: str, commit_id: str) -> None:
@@ -95,7 +88,7 @@ def tag(root: Path, name: str, commit_id: str) -> None:
     Raises:
         StepladderError: git failed.
     """
-    _git(root, *_AUTHOR, "tag", "--force", "--annotate", "--message", name, name, commit_id)
+    git(root, *AUTHOR, "tag", "--force", "--annotate", "--message", name, name, commit_id)
 
 
 def _version_files(root: Path, path: str) -> list[str]:
@@ -107,35 +100,10 @@ def _version_files(root: Path, path: str) -> list[str]:
 
 
 def _in_git(root: Path, path: str) -> bool:
-    return bool(_git(root, "ls-files", "--", path))
+    return bool(git(root, "ls-files", "--", path))
 
 
 def _has_remote(root: Path) -> bool:
-    return bool(_run(root, [sys.executable, "-m", "dvc", "config", "core.remote"], missing_is_empty=True))
+    from dvc.config import Config
 
-
-def _git(root: Path, *arguments: str) -> str:
-    return _run(root, ["git", *arguments])
-
-
-def _dvc(root: Path, *arguments: str) -> str:
-    return _run(root, [sys.executable, "-m", "dvc", *arguments])
-
-
-def _run(root: Path, command: list[str], *, missing_is_empty: bool = False) -> str:
-    """The output of a command; while another process holds its lock, it is tried again."""
-    deadline = time.monotonic() + _LOCK_WAIT_S
-    while True:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-        if done.returncode == 0 or missing_is_empty:
-            return done.stdout.strip() if done.returncode == 0 else ""
-        said = (done.stderr or done.stdout).strip()
-        if "lock" not in said.lower() or time.monotonic() > deadline:
-            break
-        time.sleep(0.5)
-    told = " ".join(command[2:4] if command[1] == "-m" else command[:2])
-    raise StepladderError(
-        f"{told} failed: {said[-1000:]}",
-        where=str(root.resolve()),
-        remedy="mend that, then run `stepladder ingest` again: it goes on where it stopped",
-    )
+    return bool(Config(dvc_dir=str(root / ".dvc"))["core"].get("remote"))

@@ -10,7 +10,7 @@ import pytest
 
 from stepladder.data.ingest.events import log_event, send_event
 from stepladder.data.ingest.records import Counts, DatasetUpdated
-from tests.data.ingest.conftest import Project, example
+from tests.data.ingest.conftest import Project, example, run
 
 EVENT = DatasetUpdated(
     id="6a2f41a3-c54c-fce8-32d2-0324e1c32e22",
@@ -56,10 +56,6 @@ def test_an_event_is_logged_once_however_often_it_is_told(tmp_path: Path) -> Non
     assert [json.loads(line)["task"] for line in lines] == ["tiny", "other"]
 
 
-def test_without_an_api_nothing_is_sent() -> None:
-    assert send_event(EVENT) is None
-
-
 def test_prefect_gets_the_event_with_its_payload(api: type[_Api], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "user:pass")
     assert send_event(EVENT) is None
@@ -84,3 +80,17 @@ def test_an_event_that_was_not_taken_is_sent_by_the_next_ingest(
     assert plain_project.ingest().unsent == []
     assert len(api.taken) == 2
     assert api.taken[0] == api.taken[1]
+
+
+def test_without_an_api_the_last_event_waits_for_one(
+    api: type[_Api], plain_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.delenv("PREFECT_API_URL")
+        for number in (8, 9):
+            plain_project.send(f"tiny/examples/{number}.jsonl", [example(number)])
+            assert plain_project.ingest().unsent == []
+    assert plain_project.ingest().unsent == []
+    assert plain_project.ingest().unsent == []
+    ((_, _, (event,)),) = api.taken
+    assert event["payload"]["commit"] == run(plain_project.root, "git", "rev-parse", "HEAD")

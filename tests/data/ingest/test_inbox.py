@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stepladder.data.ingest.inbox import FolderInbox, RemoteInbox, files_in, kind_of, open_inbox
 from stepladder.errors import StepladderError
+from stepladder.files import digest_file
 
 NOW = 1_000_000.0
 
@@ -102,8 +105,42 @@ def test_what_comes_under_the_name_of_a_taken_file_is_another_file(
     assert (inbox.taken / "t/examples/a.jsonl").read_text() == "old"
 
 
+def test_a_writers_scratch_folder_may_vanish_meanwhile(
+    inbox: FolderInbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "t/examples/a.jsonl", 1)
+    put(tmp_path, "t/examples/.b.jsonl.abcdefgh/b.jsonl", 1)
+    put(tmp_path, "t/knowledge/deep/a.md", 1)
+    scan = os.scandir
+
+    def vanishing(folder: Any) -> Any:
+        if not isinstance(folder, int) and Path(folder).name in {".b.jsonl.abcdefgh", "deep"}:
+            shutil.rmtree(folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert names(inbox) == ["t/examples/a.jsonl"]
+
+
 def test_an_inbox_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert FolderInbox(tmp_path / "none", 1).waiting() == []
+
+
+def test_a_file_that_was_written_on_goes_back_beside_what_came_under_its_name(
+    inbox: FolderInbox, tmp_path: Path
+) -> None:
+    for name in ("t/examples/a.jsonl", "t/examples/b.jsonl", "t/knowledge/a.md"):
+        put(tmp_path, name, 1, "old")
+    inbox.take(inbox.waiting())
+    digests = {name: digest_file(inbox.taken / name) for name in ("t/examples/b.jsonl",)}
+    for name in ("t/examples/a.jsonl", "t/knowledge/a.md"):
+        put(tmp_path, name, 1, "new")
+        digests[name] = "of what was read"
+    inbox.let_go("t", digests)
+    found = sorted((tmp_path / "t").rglob("*.*"))
+    assert [path.read_text() for path in found] == ["old", "new", "new"]
+    assert [path.name for path in found if path.suffix == ".jsonl"][1] == "a.jsonl"
+    assert files_in(inbox.taken) == []
 
 
 class TestAtUrl:

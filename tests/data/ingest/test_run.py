@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from stepladder.data.ingest.run import docs_of
 from tests.data.ingest.conftest import Project, case, example, run
 
 pytestmark = pytest.mark.slow
@@ -39,7 +40,8 @@ def test_good_rows_join_the_dataset_as_a_version_that_a_clone_can_check_out(proj
     assert (event["task"], event["kinds"], event["commit"]) == ("tiny", ["cases", "examples"], account.commit)
     assert event["counts"]["examples"]["kept"] == 3
     assert not [path for path in (project.root / "inbox").rglob("*") if path.is_file()]
-    assert "validations" in (project.root / "build/arrived/tiny/data_docs/rows/index.html").read_text()
+    docs = docs_of(project.root, "tiny") / account.plan.batch
+    assert "validations" in (docs / "rows/index.html").read_text()
 
 
 def test_a_file_that_comes_again_changes_nothing(project: Project) -> None:
