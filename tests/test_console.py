@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,5 +48,6 @@ def test_progress_of_nothing_says_nothing(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(("first", "bars"), [("", True), ("quiet_off_terminal(); ", False)])
 def test_the_bars_of_other_libraries_are_quiet_off_a_terminal(first: str, bars: bool) -> None:
     code = f"from stepladder.console import *; {first}from tqdm import tqdm; list(tqdm(range(3)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kept = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    done = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True)
     assert bool(done.stderr) == bars

@@ -6,6 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,25 +129,26 @@ def test_a_test_wears_out(*, looks: int | None, is_finding: bool) -> None:
     assert measures.worn_test(looks, 10).is_finding == is_finding
 
 
-def record(*, alive: bool, at: float | None = None) -> ServingRecord:
+def record(*, alive: bool, age_s: float = 0) -> ServingRecord:
     answering = Answering(version="1", digest="d", rung="rag", engine="e", alive=alive, users=0)
     there = TaskRecord(wanted=Standing(champion="1"), answering=answering)
-    return ServingRecord(at=at if at is not None else datetime.now(UTC).timestamp(), tasks={"ports": there})
+    return ServingRecord(at=datetime.now(UTC).timestamp() - age_s, tasks={"ports": there})
 
 
 @pytest.mark.parametrize(
-    ("found", "elsewhere", "value"),
+    ("recorded", "elsewhere", "value"),
     [
-        (record(alive=True), False, 1),
-        (record(alive=False), True, 0),
-        (record(alive=True, at=0), False, 0),
+        ({"alive": True}, False, 1),
+        ({"alive": False}, True, 0),
+        ({"alive": True, "age_s": 1e6}, False, 0),
         (None, False, 0),
         (None, True, 1),
     ],
 )
 def test_a_champion_that_does_not_answer_is_found(
-    *, found: ServingRecord | None, elsewhere: bool, value: float
+    *, recorded: dict[str, Any] | None, elsewhere: bool, value: float
 ) -> None:
+    found = record(**recorded) if recorded is not None else None
     measured = measures.engine(found, "ports", elsewhere=elsewhere)
     assert (measured.value, measured.is_finding) == (value, not value)
     json.dumps(measured.model_dump())
