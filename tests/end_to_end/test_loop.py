@@ -41,6 +41,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 NEW_PORT = "4711"
 _PATIENCE_S = 900.0  # for a climb and a promotion on two busy cores
+_LOOK_EVERY_S = 4.0  # to ask the gateway takes a core from the climb
 
 
 @dataclass
@@ -145,7 +146,7 @@ def await_that(true: Callable[[], Any], stack: Stack, what: str) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not true():
         assert time.monotonic() < deadline, f"not within {_PATIENCE_S:.0f} s: {what}\n{stack.logs()}"
-        time.sleep(1)
+        time.sleep(_LOOK_EVERY_S)
 
 
 def rows(pairs: list[tuple[str, str]]) -> str:
