@@ -80,7 +80,7 @@ def _missing_knowledge(verdict: Verdict) -> Branch:
 
 
 def _needs(verdict: Verdict, need: Need, question: str) -> Branch:
-    """Yes where such failures are shown to cost the margin, the least that matters; no where they cost less."""
+    """Yes where such failures are shown to cost the margin, the least that matters; no where less."""
     shares = {cause: verdict.gaps.get(cause, 0.0) for cause in MENDED_BY[need]}
     total = sum(shares.values())
     named = ", ".join(f"{cause} {share:.0%}" for cause, share in shares.items() if share)
