@@ -120,6 +120,16 @@ def test_the_adapter_is_skipped_with_the_reason(project: Path) -> None:
     assert "meets the bar" in verdict(project)["skipped"]["lora"]
 
 
+def test_what_a_query_takes_is_waited_and_paid_for_by_the_rung_that_retrieves(project: Path) -> None:
+    query_ms = json.loads((project / "build/index/runbooks/upkeep.json").read_text())["query_ms"]
+    assert query_ms > 0
+    for rung, waited in (("prompt", 0.0), ("rag", query_ms)):
+        said = json.loads((project / f"build/base/runbooks/{rung}.outcomes.json").read_text())["outcomes"]
+        assert {one["retrieval_ms"] for one in said} == {waited}
+        parts = verdict(project)["costs"][rung]["parts"]
+        assert (parts["retrieval"] > 0) == (waited > 0)
+
+
 def test_the_report_lies_where_it_is_said_to(project: Path) -> None:
     assert "runbooks" in (project / "build/runbooks/report.html").read_text()
 
