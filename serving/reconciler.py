@@ -152,6 +152,8 @@ class Reconciler:
             self._tell_live(task, standing)
         record = self._recorded(wanted)
         await asyncio.get_running_loop().run_in_executor(None, write_record, self._record, record)
+        if self._notes:  # someone may wait for them
+            self.wake()
 
     def _look_at_champions(self, wanted: Mapping[str, Standing]) -> None:
         """All tasks' champions come before what is loaded beside any of them."""

@@ -155,6 +155,20 @@ def test_a_client_that_sends_its_request_too_slowly_is_cut_off(slow: Gate) -> No
         assert b"408" in connection.recv(1000)
 
 
+def test_a_client_that_does_not_read_its_answer_is_cut_off(tmp_path: Path) -> None:
+    """An answer of 18 MB, larger than all buffers between."""
+    says = " ".join(["x" * 30_000] * 600)
+    with (
+        house_in(tmp_path, lambda _: says, limits={"send_timeout_s": 0.3}) as house,
+        answering(house) as gate,
+    ):
+        connection = begin(gate, stream=True)
+        ended = gate.gateway.metrics.requests.labels("/v1/chat/completions", 200)
+        wait_until(lambda: ended._value.get() == 1)
+        assert gate.records("answered")[0]["outcome"] in ("answered", "cancelled")
+        connection.close()
+
+
 def test_one_tasks_queue_is_not_anothers(slow: Gate) -> None:
     first = begin(slow)
     wait_until(lambda: len(slow.house.engine.seen) == 1)

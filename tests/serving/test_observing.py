@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -33,6 +39,59 @@ def test_a_trace_holds_retrieval_and_engine_and_joins_the_callers(house: House) 
     assert spans["retrieve"].parent.span_id == spans["chat"].context.span_id
     assert spans["chat"].attributes["stepladder.outcome"] == "answered"
     assert all("SECRET" not in span.to_json() for span in spans.values())
+
+
+class _Receiver(BaseHTTPRequestHandler):
+    """Takes OTLP over HTTP, as a collector or MLflow does."""
+
+    server: Any
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.server.requests.append((self.path, self.headers.get("x-mlflow-experiment-id"), body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def receiver() -> Iterator[Any]:
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
+    server.requests = []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_spans_reach_the_endpoint_that_is_configured(house: House) -> None:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    with receiver() as server:
+        endpoint = f"http://127.0.0.1:{server.server_port}/v1/traces"
+        tracing = Tracing(endpoint=endpoint, headers={"x-mlflow-experiment-id": "7"})
+        house.settings = house.settings.model_copy(update={"tracing": tracing})
+        with answering(house) as gate:
+            gate.openai().chat.completions.create(model="docs", messages=QUESTION)
+            trace = gate.records("asked")[0]["trace"]
+        # It is sent at the latest when the gateway ends.
+    spans = []
+    for path, experiment, body in server.requests:
+        assert (path, experiment) == ("/v1/traces", "7")
+        told = ExportTraceServiceRequest.FromString(body)
+        spans += [span for one in told.resource_spans for scope in one.scope_spans for span in scope.spans]
+        assert b"SECRET" not in body
+    assert {span.name for span in spans} == {"chat", "retrieve", "engine"}
+    assert {span.trace_id.hex() for span in spans} == {trace}
 
 
 def test_nothing_is_exported_without_an_endpoint() -> None:
