@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -52,6 +53,7 @@ def _serve(
     import uvicorn
 
     from serving.app import create_app
+    from serving.connections import connection_options
     from serving.loading import Loader
     from serving.reconciler import Reconciler
     from serving.registry import MlflowRegistry
@@ -60,6 +62,9 @@ def _serve(
     from stepladder.console import say
     from stepladder.serving_record import RECORD
 
+    # It is asked again soon, and a thread that waits for it would hold up Ctrl-C.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     tasks, router = workspace.settings.tasks, Router()
     with closing(SearchProcess()) as searches:
         reconciler = Reconciler(
@@ -79,6 +84,7 @@ def _serve(
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=30,
+            **connection_options(settings.limits),
         )
 
 

@@ -34,7 +34,7 @@ from stepladder.serving_record import ServingRecord, read_record, write_record
 
 log = logging.getLogger("serving")
 _REGISTRY_PATIENCE_S = 5.0
-_LOADING = Lineup({}, "no release of this task is loaded yet")
+_LOADING = Lineup({}, "no release of this task is loaded yet", awaited=True)
 
 
 class Loads(Protocol):
@@ -240,7 +240,7 @@ class Reconciler:
         standby, tried = (of(standing, actual, aim) for of in (planning.rollback_target, planning.tried))
         if lineup.champion is None:
             reason = lineup.reason if actual.held else planning.explain(standing, actual)
-            self._router.put(task, Lineup({}, reason))
+            self._router.put(task, Lineup({}, reason, awaited=aim is not None))
             return
         servings: dict[str, Serving] = {CHAMPION: lineup.champion}
         if standby and standby.id != actual.serving:
