@@ -110,11 +110,15 @@ class Reconciler:
         self._notes.extend(notes)
         self.wake()
 
-    def is_tried(self, task: str, version: str) -> bool:
-        """Whether the registry, as far as it is known, wants this version tried on real requests."""
+    def is_tried(self, task: str, trial: Trial) -> bool:
+        """Whether the registry, as far as it is known, wants this trial."""
         standing = with_notes(self._wanted, [*self._told, *self._notes]).get(task)
-        found = standing.find(version) if standing else None
-        return standing is None or (standing.challenger == version and found is not None and found.share > 0)
+        if standing is None:
+            return True
+        found = standing.find(standing.challenger)
+        return found is not None and trial == Trial(
+            standing.champion or "", found.version, found.share, found.shadow
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -176,6 +176,8 @@ def test_a_challenger_takes_its_share_beside_the_champion_until_its_trial_ends(t
         shop.registry.try_out("2", 0.2)
         await shop.until(lambda: shop.router.lineups[TASK].trial == Trial("1", "2", 0.2))
         assert set(shop.router.lineups[TASK].servings) == {"champion", "challenger"}
+        assert shop.reconciler.is_tried(TASK, Trial("1", "2", 0.2))
+        assert not shop.reconciler.is_tried(TASK, Trial("1", "2", 0.3))
         shop.loader.kill_all()
         await shop.until(lambda: shop.loader.loads == ["1", "2", "1", "2"])
         await shop.until(lambda: shop.router.lineups[TASK].trial is not None)
@@ -183,6 +185,7 @@ def test_a_challenger_takes_its_share_beside_the_champion_until_its_trial_ends(t
         shop.reconciler.note(
             [Note(TASK, "2", "tried", "promoted: well"), Note(TASK, "2", "promoted", champion="1")]
         )
+        assert not shop.reconciler.is_tried(TASK, Trial("1", "2", 0.2))
         await shop.answers_with("2")
         assert shop.router.lineups[TASK].trial is None
         assert shop.registry.standing.previous == "1"
