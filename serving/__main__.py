@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -62,9 +61,6 @@ def _serve(
     from stepladder.console import say
     from stepladder.serving_record import RECORD
 
-    # It is asked again soon, and a thread that waits for it would hold up Ctrl-C.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     tasks, router = workspace.settings.tasks, Router()
     with closing(SearchProcess()) as searches:
         reconciler = Reconciler(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serving import plan as planning
-from serving.beside import beside
+from serving.beside import Leavable, beside
 from serving.condition import task_record
 from serving.loading import Loaded
 from serving.plan import Action, Actual, Held, Load, Remember, Stop, Switch, Unload
@@ -84,7 +84,7 @@ class Reconciler:
         self._woken = asyncio.Event()
         # An engine ends with the thread that started it: this one lives as long as the reconciler.
         self._loading_thread = ThreadPoolExecutor(1, "loading")
-        self._registry_thread = ThreadPoolExecutor(1, "registry")
+        self._registry_thread = Leavable()  # a registry that hangs must not hold up the end
         self._probe = Probe()
         self._ids = itertools.count(1)
         self._kept: dict[int, _Kept] = {}
@@ -319,7 +319,8 @@ class Reconciler:
             self._loading_thread.submit(kept.loaded.close)
         await asyncio.get_running_loop().run_in_executor(None, self._loading_thread.shutdown)
         await self._probe.close()
-        self._registry_thread.shutdown(wait=False, cancel_futures=True)
+        if self._syncing:
+            self._syncing.cancel()
 
 
 def _trial(standing: Standing, actual: Actual, tried: Held | None) -> Trial | None:
