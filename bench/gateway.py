@@ -5,7 +5,11 @@ machine, so on few cores they take from each other; rounds of both ways alternat
 loop: each of so many clients asks again as soon as it has its answer. The overhead is the difference of the
 medians; the processor time is the gateway's own a request, which a busy machine changes least.
 
-    python bench/gateway.py [--chunks 20000] [--latency-ms 500] [--rounds 3] [--json]
+With ``--engine`` it is a real one, at a URL or started here with the packaged base model, and the figures are
+those of the whole: the overhead drowns in what the engine takes. Each question is asked once before, so that
+both ways find the engine's prefix cache alike.
+
+    python bench/gateway.py [--engine URL|start] [--chunks 20000] [--latency-ms 500] [--rounds 3] [--json]
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +34,7 @@ import numpy as np
 import psutil
 
 CONCURRENCY = (1, 32)
+BODIES = "bodies.jsonl"
 GOAL_MS = {"plain": 5.0, "docs": 25.0}
 EMBEDDER = "packaged:all-MiniLM-L6-v2"
 
@@ -37,25 +42,38 @@ EMBEDDER = "packaged:all-MiniLM-L6-v2"
 def main() -> None:
     options = _options()
     if options.serve:
-        _serve(Path(options.serve), options.engine)
+        _serve(Path(options.serve), options.engine, options.model)
         return
-    with tempfile.TemporaryDirectory() as scratch, _stub(options.latency_ms) as engine:
-        say = (lambda _: None) if options.json else print
+    say = (lambda _: None) if options.json else print
+    real = options.engine is not None
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        engine = stack.enter_context(
+            _real(options.engine, Path(scratch)) if real else _stub(options.latency_ms)
+        )
         say(f"building an index of {options.chunks} chunks")
         _build(Path(scratch), options.chunks)
-        with _gateway(Path(scratch), engine) as gateway:
-            results = asyncio.run(_measure(gateway, engine, options.rounds))
+        gateway = stack.enter_context(_gateway(Path(scratch), engine))
+        results = asyncio.run(_measure(gateway, engine, options.rounds, real=real))
     if options.json:
-        print(json.dumps({"latency_ms": options.latency_ms, "chunks": options.chunks, "results": results}))
+        latency_ms = None if real else options.latency_ms
+        print(json.dumps({"latency_ms": latency_ms, "chunks": options.chunks, "results": results}))
         return
-    print(f"stub engine of {options.latency_ms:.0f} ms, {options.chunks} chunks; p50 in ms")
+    what = f"{engine.model} at {engine.url}" if real else f"stub engine of {options.latency_ms:.0f} ms"
+    print(f"{what}, {options.chunks} chunks; p50 in ms")
     for one in results:
+        overhead = "" if real else f"   overhead {one['overhead_ms']:>6.1f}   (goal {one['goal_ms']:.0f})"
         print(
             f"{one['task']:<6} concurrency {one['concurrency']:>2}   direct {one['direct_p50_ms']:>7.1f}"
-            f"   gateway {one['gateway_p50_ms']:>7.1f}   overhead {one['overhead_ms']:>6.1f}"
-            f"   (goal {one['goal_ms']:.0f})   ratio {one['ratio']:.3f}"
-            f"   p99 {one['gateway_p99_ms']:>7.1f}   processor {one['cpu_ms']:>5.1f} a request"
+            f"   gateway {one['gateway_p50_ms']:>7.1f}{overhead}   ratio {one['ratio']:.3f}"
+            f"   p99 {one['direct_p99_ms']:>7.1f} and {one['gateway_p99_ms']:>7.1f}"
+            f"   processor {one['cpu_ms']:>5.1f} a request"
         )
+
+
+@dataclass(frozen=True)
+class _Engine:
+    url: str
+    model: str
 
 
 @dataclass(frozen=True)
@@ -63,17 +81,22 @@ class _Gateway:
     url: str
     key: str
     process: psutil.Process
+    bodies: Path
+
+    def last_bodies(self, count: int) -> list[Any]:
+        """What it sent to the engine last."""
+        return [json.loads(line) for line in self.bodies.read_text().splitlines()[-count:]]
 
     def cpu_s(self) -> float:
         both = [self.process, *self.process.children()]
         return sum(times.user + times.system for times in (one.cpu_times() for one in both))
 
 
-async def _measure(gateway: _Gateway, engine: str, rounds: int) -> list[dict[str, Any]]:
+async def _measure(gateway: _Gateway, engine: _Engine, rounds: int, *, real: bool) -> list[dict[str, Any]]:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         return [
-            await _compare(session, gateway, engine, task, concurrency, rounds)
+            await _compare(session, gateway, engine, task, concurrency, rounds, real=real)
             for task in GOAL_MS
             for concurrency in CONCURRENCY
         ]
@@ -82,49 +105,54 @@ async def _measure(gateway: _Gateway, engine: str, rounds: int) -> list[dict[str
 async def _compare(
     session: aiohttp.ClientSession,
     gateway: _Gateway,
-    engine: str,
+    engine: _Engine,
     task: str,
     concurrency: int,
     rounds: int,
+    *,
+    real: bool,
 ) -> dict[str, Any]:
     gate = f"{gateway.url}/v1/chat/completions"
     headers = {"Authorization": f"Bearer {gateway.key}"}
     cpu_s = 0.0
     times: dict[str, list[float]] = {"direct": [], "gateway": []}
-    each = 6 if concurrency > 1 else 20
+    each = (2 if concurrency > 1 else 5) if real else (6 if concurrency > 1 else 20)
     for number in range(rounds + 1):  # the first warms up
         asked = [_question(task, f"{number} {client}") for client in range(each * concurrency)]
+        if real:
+            await _closed_loop(session, gate, headers, asked, concurrency)
         before = gateway.cpu_s()
         through = await _closed_loop(session, gate, headers, asked, concurrency)
         spent = gateway.cpu_s() - before
-        async with session.get(f"{engine.removesuffix('/v1')}/seen") as seen:
-            bodies = await seen.json()
-        direct = await _closed_loop(
-            session, f"{engine}/chat/completions", {}, (bodies * len(asked))[: len(asked)], concurrency
-        )
+        bodies = gateway.last_bodies(len(asked))
+        direct = await _closed_loop(session, f"{engine.url}/chat/completions", {}, bodies, concurrency)
         if number:
             cpu_s += spent
             times["gateway"] += through
             times["direct"] += direct
-    middle = {name: float(np.percentile(values, 50)) for name, values in times.items()}
+    middle, late = (
+        {name: float(np.percentile(values, share)) for name, values in times.items()} for share in (50, 99)
+    )
     return {
         "task": task,
         "concurrency": concurrency,
         "requests": len(times["gateway"]),
         "direct_p50_ms": round(middle["direct"], 2),
+        "direct_p99_ms": round(late["direct"], 2),
         "gateway_p50_ms": round(middle["gateway"], 2),
-        "gateway_p99_ms": round(float(np.percentile(times["gateway"], 99)), 2),
-        "overhead_ms": round(middle["gateway"] - middle["direct"], 2),
+        "gateway_p99_ms": round(late["gateway"], 2),
+        "overhead_ms": None if real else round(middle["gateway"] - middle["direct"], 2),
         "cpu_ms": round(1000 * cpu_s / len(times["gateway"]), 2),
         "ratio": round(middle["gateway"] / middle["direct"], 3),
-        "goal_ms": GOAL_MS[task],
+        "goal_ms": None if real else GOAL_MS[task],
     }
 
 
 def _question(task: str, salt: str) -> dict[str, Any]:
     """No two alike: nothing that is remembered can help."""
     words = _text(np.random.default_rng(crc32(salt.encode())), 12)
-    return {"model": task, "messages": [{"role": "user", "content": f"What is {words} of {salt}?"}]}
+    message = {"role": "user", "content": f"What is {words} of {salt}?"}
+    return {"model": task, "messages": [message], "max_tokens": 16}
 
 
 async def _closed_loop(
@@ -148,24 +176,36 @@ async def _closed_loop(
 
 
 @contextmanager
-def _stub(latency_ms: float) -> Iterator[str]:
+def _real(where: str, scratch: Path) -> Iterator[_Engine]:
+    from stepladder.engine import engine
+    from stepladder.models import PACKAGED_BASE
+    from stepladder.settings import Engine
+
+    settings = Engine(url=None if where == "start" else where)
+    with engine(str(PACKAGED_BASE), settings, scratch / "logs") as running:
+        yield _Engine(running.url, running.model)
+
+
+@contextmanager
+def _stub(latency_ms: float) -> Iterator[_Engine]:
     command = [sys.executable, "-m", "tests.stub_engine", "--latency-ms", str(latency_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
-            yield process.stdout.readline().strip()
+            yield _Engine(process.stdout.readline().strip(), "stub")
         finally:
             process.kill()
 
 
 @contextmanager
-def _gateway(scratch: Path, engine: str) -> Iterator[_Gateway]:
-    command = [sys.executable, __file__, "--serve", str(scratch), "--engine", engine]
+def _gateway(scratch: Path, engine: _Engine) -> Iterator[_Gateway]:
+    command = [sys.executable, __file__, "--serve", str(scratch), "--engine", engine.url]
+    command += ["--model", engine.model]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
             url, key = process.stdout.readline().split()
-            yield _Gateway(url, key, psutil.Process(process.pid))
+            yield _Gateway(url, key, psutil.Process(process.pid), scratch / BODIES)
         finally:
             process.kill()
 
@@ -217,7 +257,21 @@ def _text(random: np.random.Generator, words: int) -> str:
     return " ".join(f"w{number}" for number in np.minimum(random.zipf(1.3, words), 30_000))
 
 
-def _serve(scratch: Path, engine: str) -> None:
+def _keep_bodies(path: Path) -> None:
+    """Write down what the engine is sent."""
+    from serving import exchange
+
+    compose, file = exchange.engine_request, path.open("w", buffering=1)
+
+    def kept(*request: Any) -> Any:
+        body, sources = compose(*request)
+        file.write(f"{json.dumps(body)}\n")
+        return body, sources
+
+    exchange.engine_request = kept
+
+
+def _serve(scratch: Path, url: str, model: str) -> None:
     """The gateway itself: two tasks, with and without retrieval."""
     import socket
 
@@ -229,8 +283,11 @@ def _serve(scratch: Path, engine: str) -> None:
     from serving.router import Lineup, Router
     from serving.search import IndexPlace, SearchProcess
     from serving.settings import ServingSettings, load_serving_settings
+    from stepladder.engine import RunningEngine
     from stepladder.settings import Knowledge
 
+    _keep_bodies(scratch / BODIES)
+    engine = RunningEngine(url, model)
     shipped = load_serving_settings(Path(__file__).parents[1] / "serving.yaml").model_dump()
     shipped |= {"keys": scratch / "keys.json", "inbox": scratch / "inbox"}
     shipped["records"]["path"] = scratch / "records.sqlite"
@@ -251,9 +308,8 @@ def _serve(scratch: Path, engine: str) -> None:
     server.run([listener])
 
 
-def _serving(scratch: Path, name: str, rung: Any, engine: str, retrieval: Any) -> Any:
+def _serving(scratch: Path, name: str, rung: Any, engine: Any, retrieval: Any) -> Any:
     from serving.router import Serving
-    from stepladder.engine import RunningEngine
     from stepladder.prompting.compose import Plan
     from stepladder.releases import Registered, Release
     from stepladder.settings import Knowledge
@@ -275,7 +331,7 @@ def _serving(scratch: Path, name: str, rung: Any, engine: str, retrieval: Any) -
     )
     registered = Registered(release=release, version="1", folder=scratch)
     prompt = "Answer the question{% if retrieval %} from the context only{% endif %}, with the value only."
-    return Serving(registered, Task(scratch / name, spec, prompt), RunningEngine(engine, "stub"), retrieval)
+    return Serving(registered, Task(scratch / name, spec, prompt), engine, retrieval)
 
 
 def _options() -> argparse.Namespace:
@@ -284,8 +340,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--latency-ms", type=float, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--engine", help="a real engine's URL, or start: the figures of the whole")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
-    parser.add_argument("--engine", help=argparse.SUPPRESS)
+    parser.add_argument("--model", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

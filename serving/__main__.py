@@ -52,6 +52,7 @@ def _serve(
     import uvicorn
 
     from serving.app import create_app
+    from serving.connections import connection_options
     from serving.loading import Loader
     from serving.reconciler import Reconciler
     from serving.registry import MlflowRegistry
@@ -79,6 +80,7 @@ def _serve(
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=30,
+            **connection_options(settings.limits),
         )
 
 

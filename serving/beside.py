@@ -1,9 +1,11 @@
-"""A loop that runs beside the requests, and ends with what it belongs to."""
+"""What runs beside the requests: a loop that ends with what it belongs to; work that may be left behind."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Executor, Future, InvalidStateError
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -18,3 +20,21 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+class Leavable(Executor):
+    """A thread for each piece of work. The process ends without waiting for it, as it would for a pool's."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See ``Executor``."""
+        done: Future[Any] = Future()
+
+        def work() -> None:
+            with suppress(InvalidStateError):  # nobody waits for it any more
+                try:
+                    done.set_result(fn(*args, **kwargs))
+                except Exception as error:
+                    done.set_exception(error)
+
+        threading.Thread(target=work, name="leavable", daemon=True).start()
+        return done

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -116,13 +116,10 @@ class EngineClient:
         sent = {**headers, "Content-Type": "application/json"}
         *first, last = self._in_turn(engine)
         for url in first:
-            try:
+            with suppress(aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
                 answer = await self._post_to(url, data, sent)
-            except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
-                answer = None
-            if answer and answer.status != _NOT_FOUND:
-                return answer
-            if answer:
+                if answer.status != _NOT_FOUND:
+                    return answer
                 answer.release()
             self._resting[url, engine.model] = time.monotonic() + _REST_S
         return await self._post_to(last, data, sent)

@@ -23,7 +23,7 @@ async def healthz() -> dict[str, str]:
 
 @routes.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """Whether every task has a champion whose engine answers, and interactions can be recorded."""
+    """Whether a champion answers, and of every task that has one; engines too; and records are written."""
     readiness: Readiness = request.app.state.readiness
     missing = await readiness.missing()
     return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
@@ -58,13 +58,15 @@ class Readiness:
         return self._missing
 
     async def _look(self) -> list[str]:
-        lineups = self._gateway.router.lineups.values()
+        lineups = list(self._gateway.router.lineups.values())
         champions = [lineup.champion for lineup in lineups]
         engines = {champion.engine for champion in champions if champion}
         answers = await asyncio.gather(*(self._gateway.engines.answers(engine) for engine in engines))
         found = {
             "task": not champions,
-            "champion": None in champions,
+            # A task of which no release was promoted keeps no other from being served.
+            "champion": bool(champions)
+            and (not any(champions) or any(one.awaited and not one.champion for one in lineups)),
             "engine": not all(answers),
             "records": not self._gateway.store.healthy,
         }

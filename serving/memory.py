@@ -34,8 +34,9 @@ def _weights_gib(model: str, dtype: str) -> float:
     """Weights once they are loaded: floats in another format than the stored, all else as it is stored."""
     width = 4 if dtype == "float32" else 2
     folder = Path(model) if is_local(model) else _cached(model)
-    if folder:
-        return sum(_loaded_bytes(file, width) for file in folder.rglob("*.safetensors")) / _GIB
+    files = list(folder.rglob("*.safetensors")) if folder else []
+    if files or is_local(model):
+        return sum(_loaded_bytes(file, width) for file in files) / _GIB
     return width * _parameters_on_hub(model) / _GIB
 
 
@@ -57,7 +58,7 @@ def _loaded_bytes(file: Path, width: int) -> int:
 
 
 def _cached(model: str) -> Path | None:
-    """The folder of a hub id in the hub's cache here."""
+    """The folder of a hub id in the hub's cache here; it may hold no more than the configuration."""
     from huggingface_hub import snapshot_download
 
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serving import plan as planning
-from serving.beside import beside
+from serving.beside import Leavable, beside
 from serving.condition import task_record
 from serving.loading import Loaded
 from serving.plan import Action, Actual, Held, Load, Remember, Stop, Switch, Unload
@@ -34,7 +34,7 @@ from stepladder.serving_record import ServingRecord, read_record, write_record
 
 log = logging.getLogger("serving")
 _REGISTRY_PATIENCE_S = 5.0
-_LOADING = Lineup({}, "no release of this task is loaded yet")
+_LOADING = Lineup({}, "no release of this task is loaded yet", awaited=True)
 
 
 class Loads(Protocol):
@@ -84,7 +84,7 @@ class Reconciler:
         self._woken = asyncio.Event()
         # An engine ends with the thread that started it: this one lives as long as the reconciler.
         self._loading_thread = ThreadPoolExecutor(1, "loading")
-        self._registry_thread = ThreadPoolExecutor(1, "registry")
+        self._registry_thread = Leavable()  # a registry that hangs must not hold up the end
         self._probe = Probe()
         self._ids = itertools.count(1)
         self._kept: dict[int, _Kept] = {}
@@ -110,11 +110,15 @@ class Reconciler:
         self._notes.extend(notes)
         self.wake()
 
-    def is_tried(self, task: str, version: str) -> bool:
-        """Whether the registry, as far as it is known, wants this version tried on real requests."""
+    def is_tried(self, task: str, trial: Trial) -> bool:
+        """Whether the registry, as far as it is known, wants this trial."""
         standing = with_notes(self._wanted, [*self._told, *self._notes]).get(task)
-        found = standing.find(version) if standing else None
-        return standing is None or (standing.challenger == version and found is not None and found.share > 0)
+        if standing is None:
+            return True
+        found = standing.find(standing.challenger)
+        return found is not None and trial == Trial(
+            standing.champion or "", found.version, found.share, found.shadow
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -152,6 +156,8 @@ class Reconciler:
             self._tell_live(task, standing)
         record = self._recorded(wanted)
         await asyncio.get_running_loop().run_in_executor(None, write_record, self._record, record)
+        if self._notes:  # someone may wait for them
+            self.wake()
 
     def _look_at_champions(self, wanted: Mapping[str, Standing]) -> None:
         """All tasks' champions come before what is loaded beside any of them."""
@@ -238,7 +244,7 @@ class Reconciler:
         standby, tried = (of(standing, actual, aim) for of in (planning.rollback_target, planning.tried))
         if lineup.champion is None:
             reason = lineup.reason if actual.held else planning.explain(standing, actual)
-            self._router.put(task, Lineup({}, reason))
+            self._router.put(task, Lineup({}, reason, awaited=aim is not None))
             return
         servings: dict[str, Serving] = {CHAMPION: lineup.champion}
         if standby and standby.id != actual.serving:
@@ -313,7 +319,8 @@ class Reconciler:
             self._loading_thread.submit(kept.loaded.close)
         await asyncio.get_running_loop().run_in_executor(None, self._loading_thread.shutdown)
         await self._probe.close()
-        self._registry_thread.shutdown(wait=False, cancel_futures=True)
+        if self._syncing:
+            self._syncing.cancel()
 
 
 def _trial(standing: Standing, actual: Actual, tried: Held | None) -> Trial | None:

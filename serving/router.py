@@ -82,11 +82,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Lineup:
-    """The loaded releases of one task by alias, or the reason why no champion answers."""
+    """The loaded releases of one task by alias, or the reason why no champion answers.
+
+    ``awaited``: whether one is to answer soon, or it is not known yet that there is none.
+    """
 
     servings: Mapping[str, Serving]
     reason: str = "no release of this task is promoted yet"
     trial: Trial | None = None
+    awaited: bool = False
 
     @property
     def champion(self) -> Serving | None:

@@ -19,7 +19,10 @@ class Limits(Strict):
     """What one request, one release and one client may take."""
 
     body_bytes: int = Field(default=1_000_000, gt=0)
-    body_timeout_s: float = Field(default=10, gt=0, description="for a client to send its whole request")
+    connections: int = Field(default=1000, gt=0, description="at once, those that idle too")
+    body_timeout_s: float = Field(
+        default=10, gt=0, description="for a client to send its headers; then, to send the rest"
+    )
     send_timeout_s: float = Field(default=30, gt=0, description="for a client to take a part of its answer")
     messages: int = Field(default=100, gt=0)
     characters: int = Field(default=32_000, gt=0, description="of all messages together")

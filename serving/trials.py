@@ -64,7 +64,7 @@ class Trials:
         """Look at each trial once."""
         for task, lineup in self._gateway.router.lineups.items():
             await self._end_if_stopped(task)
-            if lineup.trial is None:
+            if lineup.trial is None or not self._reconciler.is_tried(task, lineup.trial):
                 self._ended.pop(task, None)
             elif self._ended.get(task) != lineup.trial:  # its end may take a while to reach the line-up
                 await self._look(task, lineup.trial)
@@ -90,7 +90,7 @@ class Trials:
             self._end(task, trial, found)
 
     async def _end_if_stopped(self, task: str) -> None:
-        """Write down that a person ended a trial, so that another one begins anew."""
+        """Write down that a person ended or changed a trial, so that the next one begins anew."""
 
         def last(connection: sqlite3.Connection) -> dict[str, Any] | None:
             found = connection.execute(f"{_TRIALS} LIMIT 1", (_KIND, task)).fetchone()
@@ -100,7 +100,7 @@ class Trials:
         if body is None or body["step"] in _ENDS:
             return
         trial = Trial(**body["trial"])
-        if not self._reconciler.is_tried(task, trial.challenger):
+        if not self._reconciler.is_tried(task, trial):
             self._write(task, trial, "stopped", {"reason": "ended by hand"})
 
     async def _since(self, task: str, trial: Trial) -> float:

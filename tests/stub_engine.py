@@ -42,14 +42,10 @@ class StubEngine:
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._models)
         app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_get("/seen", self._tell_seen)
         return app
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": self.name, "object": "model"}]})
-
-    async def _tell_seen(self, _: web.Request) -> web.Response:
-        return web.json_response(self.seen[-64:])
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -21,14 +21,14 @@ def merge(base: Path | str, adapter: Path, out: Path, dtype: str) -> None:
     Raises:
         StepladderError: there is no adapter, or the disk is full.
     """
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     if not (adapter / "adapter_config.json").is_file():
         raise StepladderError(
             "no adapter here", where=str(adapter), remedy="run the stage finetune: dvc repro"
         )
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
     with writing(out) as draft:

@@ -21,6 +21,7 @@ import uvicorn
 
 from serving.app import create_app
 from serving.auth import create_key
+from serving.connections import connection_options
 from serving.gateway import Gateway
 from serving.retrieval import BatchedRetrieval, Search
 from serving.router import Lineup, Passage, Router, Serving
@@ -136,7 +137,13 @@ def answering(house: House, **options: Any) -> Iterator[Gate]:
     app = create_app(house.settings, house.router, **options)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=2,
+            **connection_options(house.settings.limits),
+        )
     )
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()

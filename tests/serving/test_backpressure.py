@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -153,6 +154,48 @@ def test_a_client_that_sends_its_request_too_slowly_is_cut_off(slow: Gate) -> No
         head = f"Authorization: Bearer {slow.house.keys['chat']}\r\nContent-Length: 100\r\n\r\n{{"
         connection.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n{head}".encode())
         assert b"408" in connection.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("before", "sent"),
+    [
+        (b"", b""),
+        (b"", b"GET /healthz HTTP/1.1\r\nHost:"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost:"),
+    ],
+)
+def test_a_client_that_does_not_say_what_it_wants_is_cut_off(slow: Gate, before: bytes, sent: bytes) -> None:
+    host, port = slow.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        if before:
+            connection.sendall(before)
+            assert b'"ok"' in connection.recv(10_000)
+        connection.sendall(sent)
+        assert connection.recv(1000) == b""
+
+
+def test_more_connections_than_there_may_be_are_refused(tmp_path: Path) -> None:
+    with house_in(tmp_path, limits={"connections": 2}) as house, answering(house) as gate:
+        host, port = gate.url.removeprefix("http://").split(":")
+        with ExitStack() as stack:
+            for _ in range(2):
+                stack.enter_context(socket.create_connection((host, int(port))))
+            client = stack.enter_context(gate.http(None))
+            assert client.get("/healthz").status_code == 503
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut_off(tmp_path: Path) -> None:
+    """An answer of 12 MB, larger than all buffers between."""
+    says = " ".join(["x" * 30_000] * 400)
+    with (
+        house_in(tmp_path, lambda _: says, limits={"send_timeout_s": 0.3}, redact=[]) as house,
+        answering(house) as gate,
+    ):
+        connection = begin(gate, stream=True)
+        ended = gate.gateway.metrics.requests.labels("/v1/chat/completions", 200)
+        wait_until(lambda: ended._value.get() == 1)
+        assert gate.records("answered")[0]["outcome"] in ("answered", "cancelled")
+        connection.close()
 
 
 def test_one_tasks_queue_is_not_anothers(slow: Gate) -> None:

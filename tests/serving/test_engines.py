@@ -88,16 +88,17 @@ def test_a_second_engine_is_not_started_without_memory_for_it(
     assert started == ["a", "b"]
 
 
-@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("cached", ["weights", "configuration", None])
 def test_the_weights_of_a_hub_id_are_those_in_its_cache_or_those_that_the_hub_tells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: str | None
 ) -> None:
     import huggingface_hub
 
     def snapshot(*_: Any, **__: Any) -> str:
         if not cached:
             raise FileNotFoundError
-        (tmp_path / "model.safetensors").write_bytes(b"0" * (GIB // 2**10))  # no header: what is stored
+        if cached == "weights":
+            (tmp_path / "model.safetensors").write_bytes(b"0" * (GIB // 2**10))  # no header: what is stored
         return str(tmp_path)
 
     told = SimpleNamespace(parameter_count={"BF16": GIB // 2**11})

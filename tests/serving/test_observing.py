@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -35,6 +41,59 @@ def test_a_trace_holds_retrieval_and_engine_and_joins_the_callers(house: House) 
     assert all("SECRET" not in span.to_json() for span in spans.values())
 
 
+class _Receiver(BaseHTTPRequestHandler):
+    """Takes OTLP over HTTP, as a collector or MLflow does."""
+
+    server: Any
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.server.requests.append((self.path, self.headers.get("x-mlflow-experiment-id"), body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def receiver() -> Iterator[Any]:
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
+    server.requests = []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_spans_reach_the_endpoint_that_is_configured(house: House) -> None:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    with receiver() as server:
+        endpoint = f"http://127.0.0.1:{server.server_port}/v1/traces"
+        tracing = Tracing(endpoint=endpoint, headers={"x-mlflow-experiment-id": "7"})
+        house.settings = house.settings.model_copy(update={"tracing": tracing})
+        with answering(house) as gate:
+            gate.openai().chat.completions.create(model="docs", messages=QUESTION)
+            trace = gate.records("asked")[0]["trace"]
+        # It is sent at the latest when the gateway ends.
+    spans = []
+    for path, experiment, body in server.requests:
+        assert (path, experiment) == ("/v1/traces", "7")
+        told = ExportTraceServiceRequest.FromString(body)
+        spans += [span for one in told.resource_spans for scope in one.scope_spans for span in scope.spans]
+        assert b"SECRET" not in body
+    assert {span.name for span in spans} == {"chat", "retrieve", "engine"}
+    assert {span.trace_id.hex() for span in spans} == {trace}
+
+
 def test_nothing_is_exported_without_an_endpoint() -> None:
     assert not tracer_provider(Tracing())._active_span_processor._span_processors
     configured = tracer_provider(Tracing(endpoint="http://127.0.0.1:9/v1/traces"))
@@ -55,7 +114,9 @@ def test_metrics_count_by_task_and_outcome(gate: Gate) -> None:
     assert "nobody" not in text
 
 
-@pytest.mark.parametrize("lineups", [{}, {"empty": Lineup({})}])
+@pytest.mark.parametrize(
+    "lineups", [{}, {"empty": Lineup({})}, {"loading": Lineup({}, "it is being loaded", awaited=True)}]
+)
 def test_not_ready_without_a_champion_but_alive(house: House, lineups: dict) -> None:
     house.router = Router(lineups)
     with answering(house) as gate, gate.http(None) as client:
@@ -65,10 +126,15 @@ def test_not_ready_without_a_champion_but_alive(house: House, lineups: dict) -> 
         assert answer.json()["missing"] == ["champion" if lineups else "task"]
 
 
-def test_ready_when_every_task_has_a_champion_whose_engine_answers(house: House) -> None:
-    house.router = Router({task: house.router.lineups[task] for task in ("plain", "docs")})
+def test_ready_when_every_task_that_has_a_champion_answers(house: House) -> None:
     with answering(house) as gate, gate.http(None) as client:
-        assert client.get("/readyz").json() == {"ready": True, "missing": []}
+        assert client.get("/readyz").json() == {"ready": True, "missing": []}, "one task has none"
+
+
+def test_not_ready_while_the_champion_of_one_task_is_still_loaded(house: House) -> None:
+    house.router.put("empty", Lineup({}, "it is being loaded", awaited=True))
+    with answering(house) as gate, gate.http(None) as client:
+        assert client.get("/readyz").json() == {"ready": False, "missing": ["champion"]}
 
 
 def test_the_page_and_its_parts_are_served_without_a_cdn(gate: Gate) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from serving.registry import Note
 from serving.router import Router, Trial
 from serving.smoke import RefusalError
 from stepladder.errors import StepladderError
+from stepladder.promotion import Standing
 from stepladder.serving_record import read_record
 from tests.serving.reconciling import TASK, Shop, reconciler_of, shop_in
 
@@ -176,6 +178,8 @@ def test_a_challenger_takes_its_share_beside_the_champion_until_its_trial_ends(t
         shop.registry.try_out("2", 0.2)
         await shop.until(lambda: shop.router.lineups[TASK].trial == Trial("1", "2", 0.2))
         assert set(shop.router.lineups[TASK].servings) == {"champion", "challenger"}
+        assert shop.reconciler.is_tried(TASK, Trial("1", "2", 0.2))
+        assert not shop.reconciler.is_tried(TASK, Trial("1", "2", 0.3))
         shop.loader.kill_all()
         await shop.until(lambda: shop.loader.loads == ["1", "2", "1", "2"])
         await shop.until(lambda: shop.router.lineups[TASK].trial is not None)
@@ -183,6 +187,7 @@ def test_a_challenger_takes_its_share_beside_the_champion_until_its_trial_ends(t
         shop.reconciler.note(
             [Note(TASK, "2", "tried", "promoted: well"), Note(TASK, "2", "promoted", champion="1")]
         )
+        assert not shop.reconciler.is_tried(TASK, Trial("1", "2", 0.2))
         await shop.answers_with("2")
         assert shop.router.lineups[TASK].trial is None
         assert shop.registry.standing.previous == "1"
@@ -279,3 +284,33 @@ def test_an_engine_that_forgot_its_adapter_gets_it_again_without_another_load(tm
         assert shop.loader.loads == ["1"]
 
     play(tmp_path, "1", story)
+
+
+def test_a_registry_that_hangs_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.reconciler._REGISTRY_PATIENCE_S", 0.01)
+    hangs = threading.Event()
+    left: list[threading.Thread] = []
+
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        sync = shop.registry.sync
+
+        def slow(notes: Iterable[Note]) -> tuple[dict[str, Standing], list[Note]]:
+            left.append(threading.current_thread())
+            hangs.wait(60)
+            return sync(notes)
+
+        monkeypatch.setattr(shop.registry, "sync", slow)
+        await shop.reconciler.step()
+        await shop.reconciler.step()
+        assert shop.answers == "1"
+
+    play(tmp_path, "1", story)
+    (thread,) = left
+    assert thread.is_alive()
+    assert thread.daemon, "Python does not wait for it"
+    hangs.set()
+    thread.join(20)
+    assert not thread.is_alive()

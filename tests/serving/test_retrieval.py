@@ -7,14 +7,17 @@ import os
 import signal
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 
 from serving import search
 from serving.retrieval import BatchedRetrieval
-from serving.router import Passage
+from serving.router import Lineup, Passage, Serving
 from serving.search import IndexPlace, SearchProcess
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
@@ -24,7 +27,7 @@ from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.embed import load_embedder
 from stepladder.knowledge.retrieve import open_retriever
 from stepladder.settings import Knowledge
-from tests.serving.house import PAGES
+from tests.serving.house import PAGES, Gate, House, answering, wait_until
 
 PACKAGED = "packaged:all-MiniLM-L6-v2"
 
@@ -107,14 +110,20 @@ def test_the_index_that_was_not_asked_for_longest_is_closed(monkeypatch: pytest.
     assert closed == ["b"]
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> IndexPlace:
+    folder = tmp_path_factory.mktemp("packaged")
+    with writing(folder / "index") as draft, Cache(folder / "cache.sqlite") as cache:
+        build_index(PAGES, Knowledge(), load_embedder(PACKAGED), draft, cache, "docs")
+    return IndexPlace(folder=folder / "index", knowledge=Knowledge(), embedder=PACKAGED)
+
+
 @pytest.mark.slow
-def test_the_process_finds_what_evaluation_finds_and_is_replaced_when_it_dies(tmp_path: Path) -> None:
-    embedder = load_embedder(PACKAGED)
-    with writing(tmp_path / "index") as draft, Cache(tmp_path / "cache.sqlite") as cache:
-        build_index(PAGES, Knowledge(), embedder, draft, cache, "docs")
-    place = IndexPlace(folder=tmp_path / "index", knowledge=Knowledge(), embedder=PACKAGED)
+def test_the_process_finds_what_evaluation_finds_and_is_replaced_when_it_dies(
+    place: IndexPlace, tmp_path: Path
+) -> None:
     question = "What is the default of state?"
-    with open_retriever(place.folder, place.knowledge, embedder) as retriever:
+    with open_retriever(place.folder, place.knowledge, load_embedder(PACKAGED)) as retriever:
         expected = [
             (one.chunk, retriever.count_tokens(one.chunk.text)) for one in retriever.retrieve(question)
         ]
@@ -122,13 +131,46 @@ def test_the_process_finds_what_evaluation_finds_and_is_replaced_when_it_dies(tm
     async def story() -> None:
         process = SearchProcess()
         try:
-            for _ in range(2):
-                found = (await process.search(place, [question]))[0]
-                assert [(one.chunk, one.tokens) for one in found] == expected
-                os.kill(psutil.Process().children()[-1].pid, signal.SIGKILL)
+            await process.search(place, [question])
+            os.kill(pid_of(process), signal.SIGKILL)
+            found = (await process.search(place, [question]))[0]
+            assert [(one.chunk, one.tokens) for one in found] == expected
             with pytest.raises(StepladderError):
                 await process.search(place.model_copy(update={"folder": tmp_path}), [question])
         finally:
             process.close()
 
     asyncio.run(story())
+
+
+def pid_of(process: SearchProcess) -> int:
+    (pid,) = process._pool._processes  # type: ignore[attr-defined]
+    return int(pid)
+
+
+@pytest.mark.slow
+def test_while_documents_are_searched_other_requests_are_answered(house: House, place: IndexPlace) -> None:
+    """The searching process is halted: were the event loop to wait for it, nothing would be answered."""
+    with closing(SearchProcess()) as process, answering(house) as gate, ThreadPoolExecutor(2) as clients:
+        process.ask(place, "warm up")
+        champion = house.router.lineups["docs"].champion
+        assert champion
+        retrieval = BatchedRetrieval(partial(process.search, place))
+        made = Serving(champion.registered, champion.task, champion.engine, retrieval)
+        house.router.put("docs", Lineup({"champion": made}))
+        os.kill(pid_of(process), signal.SIGSTOP)
+        try:
+            waits = [clients.submit(ask, gate, "docs") for _ in range(2)]
+            wait_until(lambda: gate.gateway.gate(made).working == 2)
+            for _ in range(5):
+                assert ask(gate, "plain") == "re: Why?"
+            assert not any(one.done() for one in waits)
+        finally:
+            os.kill(pid_of(process), signal.SIGCONT)
+        assert all("Why?" in one.result(20) for one in waits)
+
+
+def ask(gate: Gate, model: str) -> str:
+    question: Any = [{"role": "user", "content": "Why?"}]
+    answer = gate.openai().chat.completions.create(model=model, messages=question)
+    return str(answer.choices[0].message.content)

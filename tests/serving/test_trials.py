@@ -25,7 +25,7 @@ class Told:
         self.notes: list[Note] = []
         self.tried = True
 
-    def is_tried(self, *_: str) -> bool:
+    def is_tried(self, *_: object) -> bool:
         return self.tried
 
     def note(self, notes: list[Note]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from serving.errors import ApiError
+from serving.settings import Reconcile
 from serving.wake import SECRET, Hook, sign
-from tests.serving.house import House, answering
+from tests.serving.house import House, answering, wait_until
 from tests.serving.reconciling import shop_in
 
 BODY = b'{"entity": "model_version_alias"}'
@@ -78,3 +81,23 @@ def test_the_page_takes_a_signature_in_place_of_a_key(house: House, monkeypatch:
     monkeypatch.setenv(SECRET, "secret")
     with answering(house, reconciler=shop.reconciler) as gate, gate.http(None) as client:
         assert client.post("/v1/hooks/mlflow", content=BODY).status_code == 401
+
+
+def test_a_genuine_delivery_makes_a_running_gateway_look_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SECRET, "secret")
+    shop = shop_in(house.folder, "1", house.router)
+    shop.reconciler._settings = Reconcile(every_s=3600)  # nothing but a delivery wakes it
+    with answering(house, reconciler=shop.reconciler) as gate, gate.http(None) as client:
+        wait_until(lambda: shop.registry.live("1") and not shop.reconciler._woken.is_set())
+        shop.registry.promote("2")
+        sent = str(int(time.time()))
+        signed = {
+            "x-mlflow-delivery-id": "1",
+            "x-mlflow-timestamp": sent,
+            "x-mlflow-signature": sign(b"secret", "1", sent, BODY),
+        }
+        assert client.post("/v1/hooks/mlflow", content=BODY, headers=signed).status_code == 204
+        wait_until(lambda: shop.answers == "2")
+        assert client.post("/v1/hooks/mlflow", content=BODY, headers=signed).status_code == 401, "a replay"
