@@ -17,12 +17,11 @@ import yaml
 
 from stepladder.data.ingest.events import send_event
 from stepladder.data.ingest.records import Counts, DatasetUpdated
-from stepladder.promotion import standing
+from stepladder.promotion import note_live, standing
 from tests.flows.house import House, house
 from tests.flows.postgres import postgres
 from tests.flows.project import PARAMS, add_example, commit, dvc, row, run, state_of, wait_until
 from tests.flows.released import TASK, give_verdict
-from tests.flows.test_live import gateway
 from tests.stub_server import stub_server
 
 pytestmark = pytest.mark.slow
@@ -54,7 +53,12 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             drop(made, 50, 51)
             made.start("inbox", "-m", "flows.ingest")
 
-        yield stack.enter_context(house(folder, prepare, **server))
+        made = stack.enter_context(house(folder, prepare, **server))
+        wait_until(
+            lambda: [one for one in made.runs("climb") if one["state"]["name"] in FINAL], 180, "a climb"
+        )
+        made.stop("inbox")
+        yield made
 
 
 def drop(here: House, *numbers: int) -> None:
@@ -143,12 +147,12 @@ def test_every_deployment_is_there_and_the_automation_is_made_once(here: House) 
 def test_a_file_that_waited_before_the_flows_were_deployed_is_climbed_and_the_winner_promoted(
     here: House,
 ) -> None:
-    with gateway(TASK):
-        climbed = wait_until(lambda: here.runs("climb"), 120, "a climb")[0]
-        here.stop("inbox")
-        assert here.await_state(climbed["id"], *FINAL) == "Completed", here.logs(climbed["id"])
-        promoted = wait_until(lambda: here.runs("promote"), 60, "a promotion")[0]
-        assert here.await_state(promoted["id"], *FINAL) == "Completed", here.logs(promoted["id"])
+    (climbed,) = here.runs("climb")
+    assert climbed["state"]["name"] == "Completed", here.logs(climbed["id"])
+    (promoted,) = wait_until(lambda: here.runs("promote"), 60, "a promotion")
+    wait_until(lambda: standing(TASK).champion == "1", 60, "the champion")
+    note_live(TASK, "1")  # as a gateway does
+    assert here.await_state(promoted["id"], *FINAL) == "Completed", here.logs(promoted["id"])
     assert climbed["parameters"]["counts"]["examples"]["kept"] == 2
     assert climbed["parameters"]["kinds"] == ["examples"]
     assert promoted["parameters"]["version"] == "1"
