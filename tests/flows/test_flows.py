@@ -250,6 +250,7 @@ def test_kill_9_of_the_server_ends_no_run_that_lives(here: House) -> None:
 
 def test_a_newer_request_ends_a_running_climb_where_that_is_asked_for(here: House) -> None:
     set_flows(here, supersede_running=True)
+    add_example(here.project, 70)  # so that what comes after `train` is stale, too
     held = hold(here)
     following = here.run("climb/climb")
     here.hold.unlink()
