@@ -248,7 +248,7 @@ def test_kill_9_of_the_server_ends_no_run_that_lives(here: House) -> None:
     assert here.await_state(held, *FINAL) == "Completed", here.logs(held)
 
 
-def test_a_newer_request_ends_a_running_climb_where_that_is_asked_for(here: House) -> None:
+def test_newer_data_ends_a_running_climb_where_that_is_asked_for(here: House) -> None:
     set_flows(here, supersede_running=True)
     add_example(here.project, 70)  # so that what comes after `train` is stale, too
     held = hold(here)
@@ -261,7 +261,7 @@ def test_a_newer_request_ends_a_running_climb_where_that_is_asked_for(here: Hous
     set_flows(here)
 
 
-def test_a_stage_on_the_pool_gpu_is_run_again_only_where_that_may_help(here: House, tmp_path: Path) -> None:
+def test_a_stage_on_the_pool_gpu_is_run_again_where_that_may_help(here: House, tmp_path: Path) -> None:
     (here.project / "rule.txt").write_text(f"passes after {tmp_path / 'mark'}")
     set_flows(here, gpu_stages=["train"])
     here.start_worker("gpu")
