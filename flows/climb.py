@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from flows import requests, tell
+from flows import tell, waiting
 from flows.branch import commit_run, push_data, run_name
 from flows.clone import keep_state, throwaway
 from flows.dag import is_stale, stages_in_order
@@ -76,15 +76,15 @@ def _tell_why(task: str | None, kinds: list[Kind] | None, counts: dict[Kind, Cou
 
 def _newest(place: Place, commit: str | None) -> str:
     """The commit to climb: where other requests wait, this one takes their place."""
-    waiting = requests.waiting_beside(flow_run.id) if flow_run.id else []
-    if waiting:
-        get_run_logger().info("taking %d other requests along", len(waiting))
-        requests.supersede(waiting, by=str(flow_run.name))
-    return requests.newest(place.project, [commit, *(one.commit for one in waiting)])
+    others = waiting.waiting_beside(flow_run.id) if flow_run.id else []
+    if others:
+        get_run_logger().info("taking %d other requests along", len(others))
+        waiting.supersede(others, by=str(flow_run.name))
+    return waiting.newest(place.project, [commit, *(one.commit for one in others)])
 
 
 def _others_wait() -> bool:
-    return bool(flow_run.id and requests.waiting_beside(flow_run.id))
+    return bool(flow_run.id and waiting.waiting_beside(flow_run.id))
 
 
 def _task_of(place: Place, stage: str) -> Any:

@@ -11,9 +11,9 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from flows.datasets import record_datasets
 from flows.place import Place, here
 from flows.promote import slot_of
+from flows.recorded import record_datasets
 from stepladder.cli import plain_errors
 from stepladder.console import say
 from stepladder.data.ingest.run import open_place

@@ -56,14 +56,12 @@ class House:
     def ticks(self) -> Path:
         return Path(f"{self.hold}.ticks")
 
-    def start(
-        self, name: str, *command: str, folder: Path | None = None, **more: str
-    ) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *command: str, folder: Path | None = None) -> subprocess.Popen[bytes]:
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=folder or self.project,
-                env=self.environment | more,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -72,11 +70,9 @@ class House:
         self.processes[name] = process
         return process
 
-    def start_server(self, **more: str) -> None:
+    def start_server(self) -> None:
         port = self.api.split(":")[2].split("/")[0]
-        self.start(
-            "server", "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, **more
-        )
+        self.start("server", "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
         wait_until(self._answers, 300, "the server")
 
     def start_worker(self, pool: str = "cpu") -> None:
@@ -155,9 +151,9 @@ def house(folder: Path, prepare: Callable[[House], None] = lambda _: None, **ser
     home.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    made = House(project, home, f"http://127.0.0.1:{port}/api")
+    made = House(project, home, f"http://127.0.0.1:{port}/api", more=server)
     try:
-        made.start_server(**server)
+        made.start_server()
         prepare(made)
         setup = made.start("setup", "-m", "flows.setup")
         assert setup.wait() == 0, made.log("setup")

@@ -1,11 +1,13 @@
-"""The flows on a real Prefect server with a real worker: events, bursts, cancelling, kills at every place."""
+"""The flows on a real Prefect server with real workers: events, schedules, cancelling, kills everywhere."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,12 @@ import yaml
 
 from stepladder.data.ingest.events import send_event
 from stepladder.data.ingest.records import Counts, DatasetUpdated
+from stepladder.promotion import note_live, standing
 from tests.flows.house import House, house
-from tests.flows.project import PARAMS, add_example, commit, dvc, run, state_of, wait_until
+from tests.flows.postgres import postgres
+from tests.flows.project import PARAMS, add_example, commit, dvc, row, run, state_of, wait_until
+from tests.flows.released import TASK, give_verdict
+from tests.stub_server import stub_server
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +31,42 @@ FINAL = ("Completed", "Failed", "Crashed", "Cancelled")
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("flows")) as made:
+    """The flows with Prefect and MLflow on a real Postgres, or on SQLite where none is installed.
+
+    A file waits, and its watcher runs, before anything is deployed.
+    """
+    import mlflow
+
+    folder, before = tmp_path_factory.mktemp("flows"), mlflow.get_tracking_uri()
+    uri, server = f"sqlite:///{folder}/mlflow.db", {}
+    with ExitStack() as stack:
+        if shutil.which("initdb"):
+            database = stack.enter_context(postgres("prefect", "mlflow"))
+            uri = f"postgresql+psycopg2://{database}/mlflow"
+            server = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}/prefect"}
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv("MLFLOW_TRACKING_URI", uri)
+        stack.callback(mlflow.set_tracking_uri, before)
+
+        def prepare(made: House) -> None:
+            made.more["MLFLOW_TRACKING_URI"] = uri
+            give_verdict(made.project, uri)
+            drop(made, 50, 51)
+            made.start("inbox", "-m", "flows.ingest")
+
+        made = stack.enter_context(house(folder, prepare, **server))
+        wait_until(
+            lambda: [one for one in made.runs("climb") if one["state"]["name"] in FINAL], 180, "a climb"
+        )
+        made.stop("inbox")
         yield made
+
+
+def drop(here: House, *numbers: int) -> None:
+    waiting = here.project / "inbox/tiny/examples"
+    waiting.mkdir(parents=True, exist_ok=True)
+    path = waiting / f"from-{numbers[0]}.jsonl"
+    path.write_text("".join(row(number) for number in numbers))
+    os.utime(path, (1e9, 1e9))  # long settled
 
 
 def event(commit_id: str, number: int) -> DatasetUpdated:
@@ -94,6 +134,45 @@ def kill_worker(here: House) -> None:
     worker.wait()
 
 
+def test_every_deployment_is_there_and_the_automation_is_made_once(here: House) -> None:
+    found: list[dict[str, Any]] = here.ask("POST", "/deployments/filter", {})
+    assert {one["name"] for one in found} == {"ingest", "climb", "gpu", "promote", "watch"}
+    assert {one["name"] for one in found if one["schedules"]} == {"ingest", "climb", "watch"}
+    before = {one["id"] for one in here.ask("POST", "/automations/filter", {})}
+    again = here.start("again", "-c", "from flows import setup; setup.free_slots_of_killed_runs()")
+    assert again.wait() == 0, here.log("again")
+    assert {one["id"] for one in here.ask("POST", "/automations/filter", {})} == before
+
+
+def test_a_file_that_waited_before_the_flows_were_deployed_is_climbed_and_the_winner_promoted(
+    here: House,
+) -> None:
+    (climbed,) = here.runs("climb")
+    assert climbed["state"]["name"] == "Completed", here.logs(climbed["id"])
+    (promoted,) = wait_until(lambda: here.runs("promote"), 60, "a promotion")
+    wait_until(lambda: standing(TASK).champion == "1", 60, "the champion")
+    note_live(TASK, "1")  # as a gateway does
+    assert here.await_state(promoted["id"], *FINAL) == "Completed", here.logs(promoted["id"])
+    assert climbed["parameters"]["counts"]["examples"]["kept"] == 2
+    assert climbed["parameters"]["kinds"] == ["examples"]
+    assert promoted["parameters"]["version"] == "1"
+    assert any("version 1 answers" in line for line in here.logs(promoted["id"]))
+    now = standing(TASK)
+    assert (now.champion, now.versions["1"].refused) == ("1", None)
+    artifacts = here.ask("POST", "/artifacts/filter", {"flow_runs": {"id": {"any_": [climbed["id"]]}}})
+    assert {one["key"] for one in artifacts} >= {"verdict-tiny", "rungs-tiny"}
+
+
+def test_an_ingest_by_hand_takes_what_waits_and_is_climbed(here: House) -> None:
+    drop(here, 60)
+    taken = here.run("ingest/ingest")
+    assert here.await_state(taken, *FINAL) == "Completed", here.logs(taken)
+    assert "tiny, examples: 1 in = 1 kept + 0 quarantined + 0 known" in here.logs(taken)
+    climbed = wait_until(lambda: here.runs("climb")[1:], 120, "a climb")[0]
+    assert here.await_state(climbed["id"], *FINAL) == "Completed", here.logs(climbed["id"])
+    assert len(here.runs("promote")) == 1  # the same verdict
+
+
 def test_a_burst_of_events_is_one_climb_of_the_newest_and_is_reproduced_at_a_desk(
     here: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -102,10 +181,13 @@ def test_a_burst_of_events_is_one_climb_of_the_newest_and_is_reproduced_at_a_des
     assert state_of(here.project) == before
 
     monkeypatch.setenv("PREFECT_API_URL", here.api)
+    earlier = len(here.runs("climb"))
     commits = [add_example(here.project, number) for number in (1, 2, 3)]
     for number, one in enumerate(commits, 1):
         assert send_event(event(one, number)) is None
-    asked = wait_until(lambda: len(found := here.runs("climb")[1:]) == 3 and found, 60, "three requests")
+    asked = wait_until(
+        lambda: len(found := here.runs("climb")[earlier:]) == 3 and found, 60, "three requests"
+    )
     wait_until(lambda: all(here.state(one["id"]) in FINAL for one in asked), 120, "all of them to end")
     states = sorted(here.state(one["id"]) for one in asked)
     assert states == ["Cancelled", "Cancelled", "Completed"]
@@ -113,7 +195,7 @@ def test_a_burst_of_events_is_one_climb_of_the_newest_and_is_reproduced_at_a_des
     told = here.logs(done["id"])
     assert any(f"of commit {commits[-1]}" in line for line in told)
     assert "train: reading 1 files" in told
-    assert list(here.tasks(done["id"])) == ["gather", "train", "judge", "keep", "release@tiny"]
+    assert list(here.tasks(done["id"])) == ["gather", "train", "judge", "verdict", "keep", "release@tiny"]
 
     number = commits.index(done["parameters"]["commit"]) + 1
     assert done["parameters"] == {
@@ -166,8 +248,9 @@ def test_kill_9_of_the_server_ends_no_run_that_lives(here: House) -> None:
     assert here.await_state(held, *FINAL) == "Completed", here.logs(held)
 
 
-def test_a_newer_request_ends_a_running_climb_where_that_is_asked_for(here: House) -> None:
+def test_newer_data_ends_a_running_climb_where_that_is_asked_for(here: House) -> None:
     set_flows(here, supersede_running=True)
+    add_example(here.project, 70)  # so that what comes after `train` is stale, too
     held = hold(here)
     following = here.run("climb/climb")
     here.hold.unlink()
@@ -178,7 +261,7 @@ def test_a_newer_request_ends_a_running_climb_where_that_is_asked_for(here: Hous
     set_flows(here)
 
 
-def test_a_stage_on_the_pool_gpu_is_run_again_only_where_that_may_help(here: House, tmp_path: Path) -> None:
+def test_a_stage_on_the_pool_gpu_is_run_again_where_that_may_help(here: House, tmp_path: Path) -> None:
     (here.project / "rule.txt").write_text(f"passes after {tmp_path / 'mark'}")
     set_flows(here, gpu_stages=["train"])
     here.start_worker("gpu")
@@ -205,9 +288,44 @@ def test_kill_9_of_the_flow_alone_or_with_its_worker_frees_the_slot(here: House)
     here.start_worker()
     here.hold.unlink()
     following = here.run("climb/climb")
+    watched_every_minute(here)  # meanwhile: the heartbeat is missed after 90 s
     assert here.await_state(following, *FINAL, timeout_s=240) == "Completed", here.logs(following)
     assert here.state(together) == "Crashed"  # by its missing heartbeat
-    assert state_of(here.project) == before | {"rule.txt": (here.project / "rule.txt").read_bytes()}
+    changed = {name: (here.project / name).read_bytes() for name in ("rule.txt", "params.yaml")}
+    assert state_of(here.project) == before | changed
+
+
+def watched_every_minute(here: House) -> None:
+    """A cron schedule fires, and the watch asks what serves."""
+    path = here.project / "params.yaml"
+    whole = path.read_text()
+    params = yaml.safe_load(whole)
+    found: list[dict[str, Any]] = here.ask("POST", "/deployments/filter", {})
+    watch = next(one for one in found if one["name"] == "watch")
+    near = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}
+    with stub_server(lambda _: "Keeper of nothing") as stub:
+        params["flows"]["watch"] = {"gateway": stub.url.removesuffix("/v1"), "fewest": 2}
+        path.write_text(yaml.safe_dump(params))
+        (made,) = here.ask("POST", f"/deployments/{watch['id']}/schedules", [near])
+        wait_until(lambda: told_by_watch(here), 180, "the schedule")
+        here.ask("DELETE", f"/deployments/{watch['id']}/schedules/{made['id']}")
+        assert {one["model"] for one in stub.seen} == {TASK}
+    path.write_text(whole)
+    assert told_by_watch(here)[0] == "tiny: fresh cases: 0.00 on 4; the bar is 0.50, the margin 0.05"
+    body = {"filter": {"event": {"name": ["watch.finding"]}}}
+    events = wait_until(lambda: here.ask("POST", "/events/filter", body)["events"], 30, "the findings")
+    assert "fresh cases" in {one["payload"]["name"] for one in events}
+
+
+def told_by_watch(here: House) -> list[str]:
+    """What runs of a schedule have found in fresh cases."""
+    body = {
+        "deployments": {"name": {"any_": ["watch"]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+    }
+    runs = [one for one in here.ask("POST", "/flow_runs/filter", body) if one["auto_scheduled"]]
+    lines = [line for one in runs for line in here.logs(one["id"])]
+    return [line for line in lines if line.startswith("tiny: fresh cases: ")]
 
 
 @pytest.mark.parametrize(
