@@ -99,7 +99,7 @@ def _share(project: Path, scratch: Path, clone: Path) -> None:
     from dvc.repo import Repo
 
     with Repo(str(project)) as theirs:
-        cache, settings = theirs.cache.local.path, theirs.config
+        cache, settings = theirs.cache.local_cache_dir, theirs.config
         remotes, default = settings["remote"], settings["core"].get("remote")
     with Repo(str(clone)) as mine, mine.config.edit("local") as local:
         local["cache"] = {"dir": cache, "type": ["reflink", "copy"]}
