@@ -126,6 +126,10 @@ class House:
         wait_until(lambda: self.state(run_id) in names, timeout_s, f"{names} of {run_id}")
         return self.state(run_id)
 
+    def await_line(self, run_id: str, line: str) -> None:
+        """Logs come in the background, a little after a run has ended."""
+        wait_until(lambda: line in self.logs(run_id), 30, f"{line!r} in {run_id}")
+
     def _answers(self) -> bool:
         assert self.processes["server"].poll() is None, self.log("server")
         with suppress(httpx.HTTPError):

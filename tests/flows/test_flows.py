@@ -156,7 +156,7 @@ def test_a_file_that_waited_before_the_flows_were_deployed_is_climbed_and_the_wi
     assert climbed["parameters"]["counts"]["examples"]["kept"] == 2
     assert climbed["parameters"]["kinds"] == ["examples"]
     assert promoted["parameters"]["version"] == "1"
-    assert any("version 1 answers" in line for line in here.logs(promoted["id"]))
+    here.await_line(promoted["id"], "version 1 answers (before: none)")
     now = standing(TASK)
     assert (now.champion, now.versions["1"].refused) == ("1", None)
     artifacts = here.ask("POST", "/artifacts/filter", {"flow_runs": {"id": {"any_": [climbed["id"]]}}})
@@ -167,7 +167,7 @@ def test_an_ingest_by_hand_takes_what_waits_and_is_climbed(here: House) -> None:
     drop(here, 60)
     taken = here.run("ingest/ingest")
     assert here.await_state(taken, *FINAL) == "Completed", here.logs(taken)
-    assert "tiny, examples: 1 in = 1 kept + 0 quarantined + 0 known" in here.logs(taken)
+    here.await_line(taken, "tiny, examples: 1 in = 1 kept + 0 quarantined + 0 known")
     climbed = wait_until(lambda: here.runs("climb")[1:], 120, "a climb")[0]
     assert here.await_state(climbed["id"], *FINAL) == "Completed", here.logs(climbed["id"])
     assert len(here.runs("promote")) == 1  # the same verdict
@@ -268,7 +268,7 @@ def test_a_stage_on_the_pool_gpu_is_run_again_where_that_may_help(here: House, t
     started = here.run("climb/climb")
     assert here.await_state(started, *FINAL) == "Completed", here.logs(started)
     assert [one["state"]["name"] for one in here.runs("gpu")] == ["MayPass", "Completed"]
-    assert "train: reading 1 files" in here.logs(here.runs("gpu")[1]["id"])
+    here.await_line(here.runs("gpu")[1]["id"], "train: reading 1 files")
     here.stop("worker-gpu")
     set_flows(here)
 
