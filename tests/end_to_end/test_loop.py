@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -102,13 +104,16 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     """A champion answers, chosen by a real climb; the stack is up, and nobody will touch it."""
     base = ROOT / load_settings(ROOT / "params.yaml").models.base
     if not (ROOT / PACKAGED_BASE / "config.json").is_file():
         pytest.skip("the base model is not built: run `make setup`")
+    # Not pytest's folder, which only its own user may enter: where Postgres is installed, it runs as another.
+    around = Path(tempfile.mkdtemp(prefix="stepladder-loop-"))
+    around.chmod(0o755)
     root = runbooks_project(
-        tmp_path_factory.mktemp("loop") / "project",
+        around / "project",
         {
             "models": {"base": str(base)},
             "climb": {"mode": "full"},
@@ -123,7 +128,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     environment = {
         **kept,
         **{f"STEPLADDER_{name.upper()}_PORT": str(number) for name, number in ports},
-        "STEPLADDER_DATABASE": "sqlite",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "COLUMNS": "160",
@@ -131,15 +135,23 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = Stack(root, environment)
     made.run("git", "add", ".")
     made.run("git", "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "-qm", "Begin")
-    made.stepladder("climb")
-    made.stepladder("promote", TASK)
     made.key = made.run(sys.executable, "-m", "serving", "keys", "create", "test", "--scope", "chat")
     try:
         made.stepladder("up")
+        made.environment |= addresses_of(root)
+        made.stepladder("climb")
+        made.stepladder("promote", TASK)
         await_that(lambda: made.ask(SPARE[0]) is not None, made, "a champion to answer")
         yield made
     finally:
         made.stepladder("down")
+        shutil.rmtree(around)
+
+
+def addresses_of(root: Path) -> dict[str, str]:
+    """What `source .stepladder/stack/env` does."""
+    lines = shlex.split((root / ".stepladder/stack/env").read_text().replace("export ", ""))
+    return dict(line.split("=", 1) for line in lines)
 
 
 def await_that(true: Callable[[], Any], stack: Stack, what: str) -> None:
@@ -218,6 +230,6 @@ def _digests(made: Path) -> dict[str, str]:
     """What is the same wherever it is made. Times that were measured stand beside it, and are not."""
     return {
         "prepared": digest_folder(made / "prepared" / TASK),
-        "index": json.loads((made / "index" / TASK / "index_version.json").read_text())["version"],
+        "index": json.loads((made / "index" / TASK / "version.json").read_text())["version"],
         "adapter": digest_folder(made / TASK / "tuned" / "adapter"),
     }
