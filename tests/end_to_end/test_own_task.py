@@ -404,7 +404,7 @@ def test_the_runs_are_in_mlflow(project: Path) -> None:
         "print(v.tags['rung'])"
     )
     said = run(project, "-c", code).stdout
-    assert said.count("True") == 3
+    assert said.count("True") == 4
     assert "['climb runbooks', 'runbooks prompt', 'runbooks rag']" in said
     assert said.split()[-1] == "rag"
 
