@@ -252,10 +252,10 @@ def test_no_training_no_documents_no_gaps_leave_no_empty_sections(report: MakeRe
     assert "Every rung answers every case rightly." in page.text
 
 
-def test_training_is_told_in_minutes_and_dollars_beside_its_estimate(report: MakeReport) -> None:
+def test_training_is_told_in_seconds_and_dollars_beside_its_estimate(report: MakeReport) -> None:
     estimated = Estimate(tokens=1000, seconds=600, cost=0.25, tokens_per_s=2)
     _, _, page = report(training=check_estimate(estimated, tokens=900, seconds=720, price_per_hour=2.0))
-    assert "Training was estimated at 10 minutes and $0.25; it took 12 minutes and $0.40." in page.text
+    assert "Training was estimated at 600 s and $0.25; it took 720 s and $0.40." in page.text
 
 
 def test_a_rung_without_an_interval_is_drawn(report: MakeReport, ladder: Ladder) -> None:
