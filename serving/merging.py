@@ -23,7 +23,7 @@ def merge_apart(base: str, adapter: Path, out: Path, dtype: str, on_wait: Callab
     """See ``stepladder.tuning.merge.merge``.
 
     Args:
-        on_wait: called about twice a second; what it raises ends the merge.
+        on_wait: called at once and then about twice a second; what it raises ends the merge.
 
     Raises:
         StepladderError: it went wrong; where it was killed, memory has likely run out.
@@ -38,6 +38,7 @@ def merge_apart(base: str, adapter: Path, out: Path, dtype: str, on_wait: Callab
             preexec_fn=die_with_parent(),  # noqa: PLW1509 - one call that takes no lock
         )
         try:
+            on_wait()  # at least once, however soon it ends
             while (code := _ended(process)) is None:
                 on_wait()
         finally:
