@@ -101,6 +101,7 @@ def free_slots_of_killed_runs() -> None:
                 name="Crashed",
                 state=StateType.CRASHED,
                 message="its process is gone: no heartbeat",
+                force=False,
             )
         ],
     )
