@@ -86,6 +86,13 @@ class House:
                     one.kill()
         process.wait()
 
+    def end_runs(self) -> None:
+        """End the runs that have outlived a worker that was killed: they hold this server's address."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.pid != os.getpid() and process.environ().get("PREFECT_API_URL") == self.api:
+                    process.kill()
+
     def log(self, name: str) -> str:
         return (self.home / f"{name}.log").read_text(errors="replace")
 
@@ -166,3 +173,4 @@ def house(folder: Path, prepare: Callable[[House], None] = lambda _: None, **ser
     finally:
         for name in list(made.processes):
             made.stop(name)
+        made.end_runs()
