@@ -20,7 +20,7 @@ from flows import tell, waiting
 from flows.branch import commit_run, push_data, run_name
 from flows.clone import keep_state, throwaway
 from flows.dag import is_stale, stages_in_order
-from flows.passing import task_may_pass
+from flows.passing import RUN_AGAIN, task_may_pass
 from flows.place import Place, here
 from flows.proposal import propose
 from flows.stage import run_in_clone, send_to_gpu
@@ -111,14 +111,7 @@ def run_stage(place: Place, clone: Path, stage: str) -> None:
         create_table_artifact(numbers, key=tell.key_of(f"metrics-{stage}"))
 
 
-@task(
-    name="keep",
-    task_run_name="keep",
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[10, 60],
-    retry_condition_fn=task_may_pass,
-)
+@task(name="keep", task_run_name="keep", **RUN_AGAIN)
 def keep(place: Place, clone: Path, run: str) -> None:
     """Push the data, and commit ``dvc.lock`` to branch ``runs/<run>``."""
     log = get_run_logger()
@@ -128,14 +121,7 @@ def keep(place: Place, clone: Path, run: str) -> None:
     log.info("dvc.lock is on branch runs/%s (%s)", run, kept)
 
 
-@task(
-    name="release",
-    task_run_name="release@{name}",
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[10, 60],
-    retry_condition_fn=task_may_pass,
-)
+@task(name="release", task_run_name="release@{name}", **RUN_AGAIN)
 def release(place: Place, clone: Path, run: str, name: str) -> None:
     """Log a task's climb to MLflow, register its release, and tell the verdict."""
     from stepladder.stages.release import run as register

@@ -7,12 +7,13 @@ something waits: a process that stays, so that data does not wait for one to sta
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from flows.inbox import Watched, is_answered, waits
-from flows.place import here
+from flows.place import Place, here
 from flows.tell import key_of
 from stepladder.console import say
 from stepladder.data.ingest.records import Account
@@ -27,7 +28,7 @@ _AFTER_ERROR_S = 30.0
 def ingest() -> int:
     """Take what waits; the number of batches."""
     place, log = here(), get_run_logger()
-    done = take(place.project, place.settings, _tell)
+    done = take(place.project, place.settings, partial(_tell, place))
     for name in done.strays:
         log.warning("left in the inbox: %s", name)
     for fault in done.unsent:
@@ -35,10 +36,10 @@ def ingest() -> int:
     return len(done.accounts)
 
 
-def _tell(account: Account) -> None:
+def _tell(place: Place, account: Account) -> None:
     plan, log = account.plan, get_run_logger()
     rows = [{"kind": kind, **counts.model_dump()} for kind, counts in plan.counts.items()]
-    docs = sorted((docs_of(here().project, plan.task) / plan.batch).glob("*/index.html"))
+    docs = sorted((docs_of(place.project, plan.task) / plan.batch).glob("*/index.html"))
     links = [f"[Data Docs, {page.parent.name}]({page.resolve().as_uri()})" for page in docs]
     told = "\n\n".join([account.tag or "nothing new", *links])
     create_table_artifact(rows, key=key_of(f"ingest-{plan.task}"), description=told)

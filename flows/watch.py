@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
 
 from flows import champion, measures
 from flows.interactions import Asked, read_asked, records_of
 from flows.measures import Measure
-from flows.passing import task_may_pass
+from flows.passing import RUN_AGAIN
 from flows.place import Place, here
 from flows.tell import key_of
 from stepladder.data.ingest.run import open_place
@@ -52,13 +51,7 @@ def watch() -> dict[str, list[str]]:
     return {name: [one.name for one in ones] for name, ones in findings.items()}
 
 
-@task(
-    name="watch",
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[10, 60],
-    retry_condition_fn=task_may_pass,
-)
+@task(name="watch", **RUN_AGAIN)
 def look(place: Place, name: str) -> list[Measure]:
     """Take all measures of a task; none where nothing serves."""
     workspace = Workspace(place.project, place.settings)
