@@ -57,8 +57,10 @@ class Gateway:
 
     def gate(self, serving: Serving) -> Gate:
         """A release's queue: one that hangs holds up no other, of its task neither."""
-        limits = self.settings.limits
-        return self._gates.setdefault(serving, Gate(limits.in_flight, limits.waiting))
+        if (found := self._gates.get(serving)) is None:
+            limits = self.settings.limits
+            found = self._gates[serving] = Gate(limits.in_flight, limits.waiting)
+        return found
 
     def queues(self) -> dict[str, tuple[int, int]]:
         """How many requests wait and are worked on, of each task that was asked."""
