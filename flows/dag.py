@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from flows.process import run
 from stepladder.errors import MAY_PASS, StepladderError
+from stepladder.reproduction import EXIT_CODE
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage, Stage
 
-_EXIT_CODE = re.compile(r"failed to run: .*exited with (-?\d+)")
 _SAID = 40  # lines of a stage that failed are told
 
 
@@ -96,7 +95,7 @@ def stage_environment(**more: str) -> dict[str, str]:
 
 
 def _failure(stage: str, code: int, said: list[str]) -> StageError:
-    found = [int(match[1]) for line in said if (match := _EXIT_CODE.search(line))]
+    found = [int(match[1]) for line in said if (match := EXIT_CODE.search(line))]
     ended_with = found[-1] if found else code
     # What the stage itself tells begins so; DVC says after it only that it failed.
     starts = [number for number, line in enumerate(said) if line.startswith("error: ")]

@@ -15,7 +15,8 @@ from stepladder.failures import explained, first_line
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells tell it
 _BY_SIGNAL = 128  # what shells add to a signal's number
-_EXIT_CODE = re.compile(r"failed to run: .*exited with (-?\d+)", re.DOTALL)
+# How DVC tells the way in which a stage's command ended.
+EXIT_CODE = re.compile(r"failed to run: .*exited with (-?\d+)", re.DOTALL)
 _KEPT = "run the same command again: finished stages are kept"
 
 
@@ -72,7 +73,7 @@ def _reproduce_here(*, force: bool) -> int:
 
 def _exit_code(error: Exception) -> int | None:
     """How a stage's command ended; None where something else failed."""
-    found = _EXIT_CODE.search(str(error.__cause__))
+    found = EXIT_CODE.search(str(error.__cause__))
     return int(found[1]) if found else None
 
 

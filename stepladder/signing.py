@@ -30,6 +30,12 @@ def signature_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sig")
 
 
+def is_signed(path: Path) -> bool:
+    """Whether a file has a signature beside it; not whether that is right."""
+    beside = signature_path(path)
+    return beside.is_file() and beside.stat().st_size > 0
+
+
 def sign(path: Path) -> bool:
     """Sign a file where a key is configured; else leave an empty signature.
 
@@ -64,7 +70,7 @@ def check_signature(path: Path) -> bool:
 
     key = _public_key(Path(source))
     beside = signature_path(path)
-    if not beside.is_file() or not beside.stat().st_size:
+    if not is_signed(path):
         raise StepladderError(
             "it has no signature, and one is asked for",
             where=str(path),

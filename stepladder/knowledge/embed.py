@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Vectors = NDArray[np.float32]
-"""Called with (texts done, texts in all)."""
 
 # Batches of about this many tokens: large enough to fill the matrix units, small enough for the cache.
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}

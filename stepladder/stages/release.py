@@ -17,7 +17,7 @@ from stepladder.ladder.markdown import summary
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
 from stepladder.releases import OUTCOMES, VERDICT, Release, freeze, register, short, use_mlflow
-from stepladder.signing import signature_path
+from stepladder.signing import is_signed, signature_path
 from stepladder.stages.prune import prune
 from stepladder.stages.rungs import adapter_record, all_outcomes, dev_scores, index_version, plan_of
 from stepladder.stages.workspace import Workspace, load, outcomes_file
@@ -143,8 +143,8 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
 
 def _signature(workspace: Workspace, name: str) -> list[Path]:
     """The verdict's signature, where it is signed."""
-    beside = signature_path(workspace.verdict(name))
-    return [beside] if beside.is_file() and beside.stat().st_size else []
+    verdict = workspace.verdict(name)
+    return [signature_path(verdict)] if is_signed(verdict) else []
 
 
 def _outcomes(workspace: Workspace, name: str, plan: Plan) -> Path:
