@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.local_server import running
 
 Answer = Callable[[dict[str, Any]], str | int]
 
@@ -69,12 +70,5 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def stub_server(answer: Answer) -> Iterator[StubServer]:
     """A running stub on a free port of the loopback."""
-    server = StubServer(answer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(StubServer(answer)) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

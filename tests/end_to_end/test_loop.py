@@ -37,6 +37,7 @@ from tests.end_to_end.runbooks import (
     question,
     runbooks_project,
 )
+from tests.flows.project import wait_until
 from tests.stack.project import SERVERS, free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -155,10 +156,11 @@ def addresses_of(root: Path) -> dict[str, str]:
 
 
 def await_that(true: Callable[[], Any], stack: Stack, what: str) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, f"not within {_PATIENCE_S:.0f} s: {what}\n{stack.logs()}"
-        time.sleep(_LOOK_EVERY_S)
+    try:
+        wait_until(true, _PATIENCE_S, what, _LOOK_EVERY_S)
+    except AssertionError:
+        print(stack.logs())
+        raise
 
 
 def rows(pairs: list[tuple[str, str]]) -> str:

@@ -150,10 +150,10 @@ def state_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def wait_until(true: Callable[[], Any], timeout_s: float = 60, what: str = "") -> Any:
+def wait_until(true: Callable[[], Any], timeout_s: float = 60, what: str = "", every_s: float = 0.1) -> Any:
     """Wait for a condition; its value."""
     deadline = time.monotonic() + timeout_s
     while not (found := true()):
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what or true}"
-        time.sleep(0.1)
+        time.sleep(every_s)
     return found

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import pytest
 
 from flows import wanted
+from tests.local_server import running
 
 pytestmark = pytest.mark.slow
 
@@ -32,12 +32,9 @@ class _Api(BaseHTTPRequestHandler):
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Api]]:
     handler = type("Api", (_Api,), {"state": "RUNNING", "status": 200, "asked": []})
-    server = HTTPServer(("127.0.0.1", 0), handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
-    yield handler
-    server.shutdown()
-    server.server_close()
+    with running(HTTPServer(("127.0.0.1", 0), handler)) as server:
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        yield handler
 
 
 def test_it_is_asked_now_and_then_and_an_end_is_final(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from serving.router import Lineup, Router
 from serving.settings import Tracing
 from serving.tracing import tracer_provider
+from tests.local_server import running
 from tests.serving.house import Gate, House, answering
 
 QUESTION = [{"role": "user", "content": "SECRET state of ufw"}]
@@ -63,14 +63,8 @@ class _Receiver(BaseHTTPRequestHandler):
 def receiver() -> Iterator[Any]:
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
     server.requests = []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_spans_reach_the_endpoint_that_is_configured(house: House) -> None:

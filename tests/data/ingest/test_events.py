@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from stepladder.data.ingest.events import log_event, send_event
 from stepladder.data.ingest.records import Counts, DatasetUpdated
 from tests.data.ingest.conftest import Project, example, run
+from tests.local_server import running
 
 EVENT = DatasetUpdated(
     id="6a2f41a3-c54c-fce8-32d2-0324e1c32e22",
@@ -40,12 +40,9 @@ class _Api(BaseHTTPRequestHandler):
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Api]]:
     handler = type("Api", (_Api,), {"taken": []})
-    server = HTTPServer(("127.0.0.1", 0), handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
-    yield handler
-    server.shutdown()
-    server.server_close()
+    with running(HTTPServer(("127.0.0.1", 0), handler)) as server:
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        yield handler
 
 
 def test_an_event_is_logged_once_however_often_it_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""The rule against a champion: it yields to what is better, as good and cheaper, or as good and newer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from stepladder.evaluation.records import RungOutcomes
+from stepladder.ladder.evidence import Evidence, Unweighed
+from stepladder.ladder.markdown import summary
+from stepladder.ladder.verdict import decide
+
+Ladder = Callable[..., dict[str, RungOutcomes]]
+MakeEvidence = Callable[..., Evidence]
+
+
+def test_the_champion_stays_when_it_wins_again(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    outcomes = ladder()
+    verdict = decide(evidence_of(outcomes, champion=outcomes["lora+rag"]))
+    assert (verdict.decision, verdict.rung, verdict.champion) == ("keep", "lora+rag", "lora+rag")
+    assert verdict.comparisons[-1].b == "champion"
+
+
+def test_a_worse_champion_is_replaced(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    outcomes = ladder()
+    assert decide(evidence_of(outcomes, champion=outcomes["rag"])).decision == "promote"
+
+
+def test_a_champion_that_is_as_good_and_dearer_is_replaced(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    outcomes = ladder({"rag": 0.82})
+    evidence = evidence_of(outcomes, champion=outcomes["lora+rag"])
+    verdict = decide(replace(evidence, champion_cost=evidence.costs["lora+rag"]))
+    assert (verdict.decision, verdict.rung) == ("promote", "rag")
+
+
+def test_a_champion_of_older_documents_is_replaced_by_a_rung_that_is_as_good(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    outcomes = ladder(clusters=180, size=1)
+    stays = evidence_of(outcomes, champion=outcomes["lora+rag"])
+    assert decide(stays).decision == "keep"
+    verdict = decide(replace(stays, outdated=True))
+    assert (verdict.decision, verdict.rung, verdict.champion_outdated) == ("promote", "lora+rag", True)
+    assert verdict.sentence.endswith("; what serves now answers from older documents.")
+
+
+def test_a_champion_of_older_documents_stays_where_nothing_retrieves_as_well(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    worse = ladder({"rag": 0.1, "lora+rag": 0.8}, clusters=180, size=1)
+    champion = ladder({"rag": 0.9}, clusters=180, size=1)["rag"]
+    verdict = decide(evidence_of(worse, champion=champion, outdated=True))
+    assert (verdict.decision, verdict.rung) == ("keep", "rag")
+    assert "of today's documents" in verdict.sentence
+    assert "the champion answers from documents that have changed" in " ".join(verdict.warnings)
+    blind = ladder({"lora": 0.82, "rag": None, "lora+rag": None})
+    kept = decide(evidence_of(blind, champion=blind["lora"], outdated=True))
+    assert kept.decision == "keep", "an adapter knows no documents, old or new"
+
+
+def test_the_champion_is_priced_by_itself_and_not_by_the_rung_of_its_name(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    outcomes = ladder({"rag": 0.82, "lora+rag": None, "lora": None})
+    champion = ladder()["lora+rag"].model_copy(update={"rung": "prompt"})  # as good, and of another name
+    evidence = evidence_of(outcomes, champion=champion)
+    own = evidence.costs["rag"]
+    dearer, cheaper = (own.model_copy(update={"per_1000": own.per_1000 * times}) for times in (2, 0.5))
+    assert decide(replace(evidence, champion_cost=dearer)).decision == "promote"
+    assert decide(replace(evidence, champion_cost=cheaper)).decision == "keep"
+    assert decide(evidence).decision == "keep", "what it costs is not known"
+
+
+def test_where_the_champion_stays_no_rung_of_this_climb_is_marked(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    outcomes = ladder()
+    verdict = decide(evidence_of(outcomes, champion=outcomes["lora+rag"]))
+    assert (verdict.decision, verdict.chosen) == ("keep", None)
+    assert "**lora+rag**" not in summary(verdict)
+    assert "**lora+rag**" in summary(decide(evidence_of(outcomes)))
+
+
+def test_a_champion_that_cannot_be_weighed_is_kept_and_the_sentence_says_why(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    why = "it has to be evaluated on these cases first"
+    verdict = decide(evidence_of(ladder(), unweighed=Unweighed("rag", why)))
+    assert (verdict.decision, verdict.rung, verdict.champion) == ("keep", "rag", "rag")
+    assert verdict.sentence == f"Keep rag, which serves already: {why}."
+    assert verdict.warnings[0] == f"the champion was not weighed: {why}"
+    none = decide(evidence_of(ladder({"lora+rag": 0.2}), unweighed=Unweighed("rag", why)))
+    assert none.decision == "none", "what no rung passes is not blamed on the champion"
+
+
+def test_a_champion_that_was_asked_some_of_the_cases_is_weighed_on_these(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    outcomes = ladder()
+    some = outcomes["rag"].model_copy(update={"outcomes": outcomes["rag"].outcomes[:120]})
+    verdict = decide(evidence_of(outcomes, champion=some))
+    assert verdict.decision == "promote"
+    assert verdict.warnings[0].startswith("the champion was asked 120 of the 180 cases")
+    assert verdict.slices is not None
+    assert sum(part.n for part in verdict.slices.by_slice.values()) == 120
