@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -217,11 +218,12 @@ def test_ctrl_c_in_a_command_ends_with_one_line_and_code_130(
     assert said.out == ""
 
 
-def test_ctrl_c_in_a_climb_lets_the_stage_end_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_ctrl_c_in_a_climb_lets_the_stage_end_first(tmp_path: Path, shell: str) -> None:
     """The stage takes its time to end; it, DVC and the climb all get the signal, as from a terminal."""
     project = make_project(tmp_path, ["t"], {})
     write_task(project / "tasks/t")
-    (project / "dvc.yaml").write_text("stages: {slow: {cmd: python slow.py, outs: [never]}}")
+    (project / "dvc.yaml").write_text("stages: {slow: {cmd: exec python slow.py, outs: [never]}}")
     (project / "slow.py").write_text(
         "import signal, sys\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
@@ -233,6 +235,7 @@ def test_ctrl_c_in_a_climb_lets_the_stage_end_first(tmp_path: Path) -> None:
     climb = subprocess.Popen(
         [sys.executable, "-m", "stepladder", "climb"],
         cwd=project,
+        env={**os.environ, "SHELL": shutil.which(shell) or pytest.skip(f"no {shell} here")},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -31,7 +31,7 @@ def test_dvc_runs_every_stage_and_no_other() -> None:
 def test_each_stage_is_run_by_its_own_name(name: str) -> None:
     stage = DAG[name]
     command = stage["cmd"] if name in ALL_TASKS else stage["do"]["cmd"]
-    assert command.split()[:5] == ["python", "-m", "stepladder", "stage", name]
+    assert command.split()[:6] == ["exec", "python", "-m", "stepladder", "stage", name]
     assert hasattr(import_module(f"stepladder.stages.{STAGES[name]}"), "run")
 
 
