@@ -61,11 +61,17 @@ def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
         said = re.match(r"\w*", answer).group()  # type: ignore[union-attr]
         return _right(said == values[0] and not {"yes", "no"} - {said} & set(_items(text, "/")))
     held = bool(values) and all(_contains(answer, value) for value in values)
-    return _right(held and not _lists_others(text, values))
+    return _right(held and not _lists_others(text, values, _parts(case.reference)))
 
 
-def _lists_others(text: str, values: list[str]) -> bool:
-    """Whether a list in the answer has an item that is a bare value, but none of the right ones.
+def _parts(reference: Any) -> set[str]:
+    """The items of values that are lists themselves, such as the "present" and "absent" of "present, absent"."""
+    given = reference if isinstance(reference, list) else [reference]
+    return {item for value in given for item in _items(str(value))}
+
+
+def _lists_others(text: str, values: list[str], parts: set[str]) -> bool:
+    """Whether a list in the answer has an item that is a bare value, but none of the right ones or their parts.
 
     Bare is what has as many words as the longest right value, and at most two: "present, absent" lists
     another value beside "present"; "present, unless it is asked to go" explains. The beginning of a right
@@ -74,6 +80,7 @@ def _lists_others(text: str, values: list[str]) -> bool:
     most = min(2, max(len(value.split()) for value in values))
     return any(
         len(item.split()) <= most
+        and item not in parts
         and not any(_contains(item, value) or value.startswith(item) for value in values)
         for item in _items(_answering_part(text, values))
     )

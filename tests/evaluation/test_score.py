@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from stepladder.data.references import normalise
+from stepladder.data.references import normalise, reference_fault
 from stepladder.evaluation.score import score_response
 from stepladder.tasks import Bars, Case, TaskSpec
 
@@ -51,6 +51,11 @@ def case(reference: Any, answerable: bool = True) -> Case:
         ("present", "present or absent", 0),
         ("present", "present, unless it is asked to go", 1),
         ("present", "By default, present.", 1),
+        ("absent, present", "absent, present", 1),
+        ("absent, present", "absent, present, latest", 0),
+        ("absent, present", "present", 0),
+        ("research and development", "Research and Development.", 1),
+        ("research and development", "research and development, sales", 0),
         ("present", "state: present", 1),
         ("present", "present, present", 1),
         ("present", "present\n\nQuestion: and absent, latest?", 1),
@@ -135,6 +140,16 @@ def test_normalising_twice_changes_nothing_more_than_once(text: str) -> None:
     once = normalise(text)
     assert once == once.lower() or not once.isascii()
     assert "  " not in once
+
+
+_TEXTS = st.text(st.sampled_from("ab1 ,;|/\n.-'`\"") | st.characters(), min_size=1, max_size=20)
+
+
+@given(_TEXTS | st.lists(_TEXTS | st.integers(), min_size=1, max_size=3))
+def test_every_reference_without_a_fault_scores_its_own_words(reference: Any) -> None:
+    assume(reference_fault(SHORT, reference, answerable=True) is None)
+    words = ", ".join(map(str, reference)) if isinstance(reference, list) else reference
+    assert score_response(SHORT, case(reference), words).score == 1
 
 
 @given(st.text())
