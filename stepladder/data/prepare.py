@@ -4,6 +4,7 @@ build/prepared/<task>/
   cases.jsonl      the cases that this hardware can afford
   dev.jsonl        examples that choose the prompt's variant; their clusters are not trained on
   few_shot.jsonl   the pool of examples to show, best first; a part of train
+                   (of single questions, both, as cases are: a conversation is only trained on)
   train.jsonl      what an adapter may learn from
   report.json      PrepareReport
 """
@@ -59,19 +60,15 @@ def prepare_task(task: Task, settings: Settings, folder: Path) -> PrepareReport:
         folder: where to write; made if missing.
 
     Raises:
-        StepladderError: a row is malformed, a case stands in the examples, or all examples are of one
-            cluster so that none can be held out.
+        StepladderError: a row is malformed, a case stands in the examples, or none of them can be held out:
+            all are of one cluster, or conversations.
     """
     threshold = settings.prepare.near_duplicate
     require_no_leak(task.cases, task.examples, threshold, task.folder / "examples.jsonl")
     kept, dropped = drop_duplicates(task.examples, threshold)
     split = split_examples(kept, settings.size.dev_rows, settings.seed)
     if not split.dev:
-        raise StepladderError(
-            f"no example can be held out: all {len(kept)} different ones are of one cluster",
-            where=str(task.folder / "examples.jsonl"),
-            remedy="add examples of another cluster, or leave `cluster` out where rows are independent",
-        )
+        raise _none_to_hold_out(kept, task.folder / "examples.jsonl")
     pool = choose_few_shot(split.train, settings.evaluation.few_shot * _POOL_PER_SHOWN, settings.seed)
     cases = draw_cases(task.cases, settings.size.cases)
     sets: dict[str, Sequence[Case | Example]] = {
@@ -102,6 +99,21 @@ def prepare_task(task: Task, settings: Settings, folder: Path) -> PrepareReport:
     return report
 
 
+def _none_to_hold_out(examples: Sequence[Example], path: Path) -> StepladderError:
+    all_of_them = f"no example can be held out: all {len(examples)} different ones are"
+    if all(example.history for example in examples):
+        return StepladderError(
+            f"{all_of_them} conversations, and cases are single questions",
+            where=str(path),
+            remedy="add examples of one question and its answer: they choose the prompt's variant",
+        )
+    return StepladderError(
+        f"{all_of_them} of one cluster",
+        where=str(path),
+        remedy="add examples of another cluster, or leave `cluster` out where rows are independent",
+    )
+
+
 def load_prepared(folder: Path) -> Prepared:
     """Read what ``prepare_task`` wrote.
 
@@ -118,6 +130,11 @@ def load_prepared(folder: Path) -> Prepared:
     return Prepared(
         cases=read_rows(folder / "cases.jsonl", Case),
         dev=read_rows(folder / "dev.jsonl", Example),
-        few_shot=read_rows(folder / "few_shot.jsonl", Example),
+        few_shot=_read_pool(folder / "few_shot.jsonl"),
         train=read_rows(folder / "train.jsonl", Example),
     )
+
+
+def _read_pool(path: Path) -> list[Example]:
+    """Empty where only conversations are left to train on: then nothing is shown."""
+    return read_rows(path, Example) if path.stat().st_size else []

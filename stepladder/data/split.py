@@ -60,8 +60,10 @@ def split_examples(examples: Sequence[Example], dev_rows: int, seed: int) -> Spl
 
     Clusters are visited in an order given by the seed. Those of which at least half is wanted, slice by
     slice, are taken first, then the least wasteful. An example without a cluster is a cluster by itself.
+    No conversation is held out: cases are asked as single questions.
     Fewer rows are held out when the examples are few (a fifth of them at most, but one at least) or their
-    clusters large. With a single cluster nothing can be held out and ``dev`` is empty.
+    clusters large. With a single cluster, or with conversations alone, nothing can be held out and ``dev`` is
+    empty.
     """
     clusters: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
@@ -69,7 +71,8 @@ def split_examples(examples: Sequence[Example], dev_rows: int, seed: int) -> Spl
     if len(clusters) < 2:
         return Split(list(examples), [], [])
     most = max(1, len(examples) // _HELD_OUT_PART)
-    wanted = Counter(proportional_quotas(Counter(example.slice for example in examples), min(dev_rows, most)))
+    slices = Counter(example.slice for example in examples if not example.history)
+    wanted = Counter(proportional_quotas(slices, min(dev_rows, most)))
     dev: set[str] = set()
     held: set[str] = set()
     spent = 0
@@ -99,15 +102,17 @@ def split_examples(examples: Sequence[Example], dev_rows: int, seed: int) -> Spl
 def choose_few_shot(train: Sequence[Example], rows: int, seed: int) -> list[Example]:
     """A pool of examples to show, most telling first: slices in turn, and new clusters before known ones.
 
-    Any first part of the pool is as diverse in slices as its length allows.
+    Any first part of the pool is as diverse in slices as its length allows. Conversations are left out: a
+    prompt shows one question and its answer.
     """
     queues: dict[str, list[Example]] = defaultdict(list)
-    for example in sorted(train, key=lambda example: digest_text(f"{seed}:{example.id}")):
+    single = [example for example in train if not example.history]
+    for example in sorted(single, key=lambda example: digest_text(f"{seed}:{example.id}")):
         queues[example.slice].append(example)
     turns = sorted(queues, key=lambda name: (-len(queues[name]), name))
     pool: list[Example] = []
     seen: set[str] = set()
-    while len(pool) < min(rows, len(train)):
+    while len(pool) < min(rows, len(single)):
         for name in turns:
             queue = queues[name]
             if queue and len(pool) < rows:
@@ -124,11 +129,11 @@ def _cluster(example: Example) -> str:
 
 
 def _useful(rows: Sequence[Example], wanted: Mapping[str, int]) -> list[Example]:
-    """The rows that slices still want, no more of each than is wanted."""
+    """The single questions that slices still want, no more of each than is wanted."""
     left = Counter(wanted)
     useful = []
     for example in rows:
-        if left[example.slice] > 0:
+        if left[example.slice] > 0 and not example.history:
             left[example.slice] -= 1
             useful.append(example)
     return useful

@@ -85,7 +85,10 @@ def score_responses(
 
 
 def as_cases(examples: Sequence[Example], scorer: str) -> list[Case]:
-    """Held-out examples as cases, so that a prompt variant is chosen without touching the test."""
+    """Held-out examples as cases, so that a prompt variant is chosen without touching the test.
+
+    Each is a single question, as cases are: ``stepladder.data.split`` holds out no conversation.
+    """
     import json
 
     return [

@@ -105,6 +105,31 @@ def test_examples_of_a_single_cluster_cannot_be_split(
     assert "another cluster" in caught.value.remedy
 
 
+def as_conversation(row: dict[str, Any]) -> dict[str, Any]:
+    rest = {name: value for name, value in row.items() if name not in ("prompt", "completion")}
+    turns = [("user", "Hello."), ("assistant", "Hello."), ("user", row["prompt"])]
+    turns.append(("assistant", row["completion"]))
+    return rest | {"messages": [{"role": role, "content": text} for role, text in turns]}
+
+
+def test_where_only_conversations_are_left_nothing_is_shown(
+    make_task: MakeTask, cases: Rows, examples: Rows, settings: Settings, tmp_path: Path
+) -> None:
+    rows = [examples[0], *map(as_conversation, examples[1:])]
+    prepare_task(make_task(cases, rows), settings, tmp_path / "out")
+    prepared = load_prepared(tmp_path / "out")
+    assert ([row.id for row in prepared.dev], prepared.few_shot, len(prepared.train)) == (["e0"], [], 9)
+
+
+def test_conversations_alone_cannot_be_split(
+    make_task: MakeTask, cases: Rows, examples: Rows, settings: Settings, tmp_path: Path
+) -> None:
+    rows = list(map(as_conversation, examples))
+    with pytest.raises(StepladderError, match="all 10 different ones are conversations") as caught:
+        prepare_task(make_task(cases, rows), settings, tmp_path / "out")
+    assert "one question and its answer" in caught.value.remedy
+
+
 def test_missing_outputs_say_which_stage_writes_them(tmp_path: Path) -> None:
     with pytest.raises(StepladderError, match="prepared rows are not there") as caught:
         load_prepared(tmp_path)

@@ -103,3 +103,28 @@ def test_the_pool_is_a_part_of_train_of_the_size_asked(rows: list[Example], size
     assert len(pool) == min(size, len(rows))
     assert len({e.id for e in pool}) == len(pool)
     assert {e.id for e in pool} <= {e.id for e in rows}
+
+
+def conversation(number: int, name: str = "all", cluster: str = "") -> Example:
+    turns = [("user", f"first {number}"), ("assistant", "b"), ("user", f"q{number}"), ("assistant", "a")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    row = {"id": f"t{number}", "messages": messages, "slice": name, "cluster": cluster}
+    return Example.model_validate(row)
+
+
+def test_conversations_are_trained_on_and_neither_held_out_nor_shown() -> None:
+    rows = [(conversation if n % 2 else example)(n, "xy"[n % 3 > 1]) for n in range(60)]
+    split = split_examples(rows, 12, seed=0)
+    assert len(split.dev) == 12
+    assert not [e.id for e in split.dev if e.history]
+    pool = choose_few_shot(split.train, 60, seed=0)
+    assert {e.id for e in pool} == {e.id for e in split.train if not e.history}
+    assert sum(bool(e.history) for e in split.train) == 30
+
+
+def test_a_conversation_of_a_dev_rows_cluster_is_not_trained_on() -> None:
+    rows = [example(0, cluster="a"), conversation(1, cluster="a"), *(conversation(n) for n in range(2, 9))]
+    split = split_examples(rows, 4, seed=0)
+    assert [e.id for e in split.dev] == ["e0"]
+    assert [e.id for e in split.set_aside] == ["t1"]
+    assert choose_few_shot(split.train, 4, seed=0) == []
