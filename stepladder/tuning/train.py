@@ -14,6 +14,7 @@ from stepladder.failures import first_line
 from stepladder.files import read_json, write_json, writing
 from stepladder.settings import Tuning
 from stepladder.tasks import Strict
+from stepladder.tuning.allocation import free_gpu_memory, keep_freed_memory
 from stepladder.tuning.rows import TrainingRow
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def train(
     """Train an adapter and write it, in PEFT's form, to ``folder/adapter``.
 
     Every ``tuning.checkpoint_every`` steps the state goes to ``folder/checkpoint``; the same call goes on
-    from there and ends with the weights of an uninterrupted run.
+    from there and ends with the weights of an uninterrupted run. A GPU's memory is given back at the end.
 
     Args:
         base: folder or hub id of the base model.
@@ -80,9 +81,22 @@ def train(
         StepladderError: there are no rows, no layer has a name of ``tuning.target_modules``, the loss is not
             finite, or the disk is full.
     """
+    try:
+        return _train(base, rows, tuning, seed, folder, on_step)
+    finally:
+        free_gpu_memory()
+
+
+def _train(
+    base: Path | str,
+    rows: Sequence[TrainingRow],
+    tuning: Tuning,
+    seed: int,
+    folder: Path,
+    on_step: Callable[[Step], None],
+) -> TrainingResult:
     import torch
 
-    from stepladder.tuning.allocation import keep_freed_memory
     from stepladder.tuning.checkpoint import Progress, load_checkpoint, run_digest, save_checkpoint
     from stepladder.tuning.packing import pack, plan_batches
 

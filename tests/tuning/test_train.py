@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stepladder.errors import StepladderError
 from stepladder.settings import Tuning
+from stepladder.tuning import train as module
+from stepladder.tuning.allocation import free_gpu_memory
 from stepladder.tuning.rows import TrainingRow
 from stepladder.tuning.train import Step, schedule, train
 
@@ -158,3 +163,46 @@ def test_a_small_clip_lets_a_step_change_less(tiny_llama: Path, tmp_path: Path) 
         return float(sum(value.norm() for name, value in tensors.items() if name.startswith("exp_avg/")))
 
     assert 0 < moment(1e-6) < 1e-3 * moment(1.0)
+
+
+def test_nothing_of_the_model_is_left_when_a_gpus_memory_is_given_back(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models: list[weakref.ref[Any]] = []
+    left: list[object] = []
+
+    def adapted(*given: Any) -> Any:
+        model = adapt(*given)
+        models.append(weakref.ref(model))
+        return model
+
+    def free() -> None:
+        gc.collect()
+        left.extend(model() for model in models)
+
+    adapt = module._adapted_model
+    monkeypatch.setattr(module, "_adapted_model", adapted)
+    monkeypatch.setattr(module, "free_gpu_memory", free)
+    train(tiny_llama, ROWS[:4], TUNING, 0, tmp_path, ignore)
+    assert left == [None]
+
+
+def test_what_refers_to_itself_is_gone_before_the_card_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Knot:
+        def __init__(self) -> None:
+            self.itself = self
+
+    import torch
+
+    knot = weakref.ref(Knot())
+    seen: list[object] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append(knot()))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gc.disable()
+    try:
+        free_gpu_memory()
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        free_gpu_memory()
+    finally:
+        gc.enable()
+    assert seen == [None]
