@@ -133,7 +133,7 @@ def _estimate(
     lengths = _choice(workspace, task.name, rung).dev_prompt_tokens.values()
     outcomes = cheap[rung].outcomes
     prompt = min(lengths, default=sum(o.response.prompt_tokens for o in outcomes) / len(outcomes))
-    rate = training_rate(workspace.rates, settings.models.base, settings.stated_tokens_per_s)
+    rate = training_rate(workspace.rates, settings, task.name)
     budget = settings.size.tokens_to_train(task.name)
     return rough_estimate(len(rows.train), prompt + answers, budget, settings, rate)
 

@@ -47,12 +47,8 @@ def _tune(workspace: Workspace, task: Task, examples: list[Example], out: Path) 
     tuning = settings.tuning.of(task.name)
     base = require_base(settings.models.base)
     rows, dropped = training_rows(workspace, task, examples, settings.size.tokens_to_train(task.name))
-    planned = estimate(
-        rows,
-        tuning,
-        training_rate(workspace.rates, settings.models.base, settings.stated_tokens_per_s),
-        settings.cost.training_per_hour,
-    )
+    rate = training_rate(workspace.rates, settings, task.name)
+    planned = estimate(rows, tuning, rate, settings.cost.training_per_hour)
     say(f"finetune {task.name}: {_of(rows, examples, tuning)}; {planned.summary()}")
     checkpoints = workspace.scratch / "training" / task.name
     with progress(f"finetune {task.name}", "tokens") as on_progress:
@@ -64,7 +60,7 @@ def _tune(workspace: Workspace, task: Task, examples: list[Example], out: Path) 
             checkpoints,
             lambda step: on_progress(step.tokens, planned.tokens),
         )
-    remember_training_rate(workspace.rates, settings.models.base, result.tokens_per_s)
+    remember_training_rate(workspace.rates, settings, task.name, result.tokens_per_s)
     (checkpoints / "adapter").rename(out / "adapter")
     _record(workspace, task, out, base, result, planned, dropped)
 

@@ -82,7 +82,7 @@ def _slice(
             folder,
             lambda step: on_progress(step.tokens, tokens),
         )
-    remember_training_rate(workspace.rates, settings.models.base, result.tokens_per_s)
+    remember_training_rate(workspace.rates, settings, task.name, result.tokens_per_s)
     digest = digest_folder(folder / "adapter")
     merged = merged_model(workspace, base, folder / "adapter", digest)
     plan = tuned_plan(workspace, task, "lora+rag" if task.has_knowledge else "lora")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from stepladder.hardware import machine
 from stepladder.rates import known_rate, remember_rate
 from stepladder.settings import Settings, Tuning
 from stepladder.tasks import Strict
@@ -78,14 +79,20 @@ def check_estimate(estimated: Estimate, tokens: int, seconds: float, price_per_h
     )
 
 
-def remember_training_rate(path: Path, base: str, per_s: float) -> None:
-    """Keep a measured rate, tokens per second, for the next estimate with this base model."""
-    remember_rate(path, f"training {base}", per_s)
+def remember_training_rate(path: Path, settings: Settings, task: str, per_s: float) -> None:
+    """Keep a measured rate, tokens per second, for the task's next estimate."""
+    remember_rate(path, _kind(settings, task), per_s)
 
 
-def training_rate(path: Path, base: str, stated: float) -> float:
-    """The last rate measured here with this base model, or the stated one before there is one."""
-    return known_rate(path, f"training {base}") or stated
+def training_rate(path: Path, settings: Settings, task: str) -> float:
+    """The last rate measured for this task with this base and batch size on this machine, else the stated."""
+    return known_rate(path, _kind(settings, task)) or settings.stated_tokens_per_s
+
+
+def _kind(settings: Settings, task: str) -> str:
+    """All that makes rates comparable: lengths of rows differ by task, and with them what a token takes."""
+    batch = settings.tuning.of(task).batch_size
+    return f"training {settings.models.base} for {task} in batches of {batch} on {machine()}"
 
 
 def _at_rate(tokens: int, tokens_per_s: float, price_per_hour: float) -> Estimate:

@@ -13,11 +13,11 @@ from stepladder.cache import Cache
 from stepladder.data.prepare import Prepared
 from stepladder.engine import RunningEngine
 from stepladder.evaluation.respond import Responder
-from stepladder.rates import known_rate
 from stepladder.settings import Settings
 from stepladder.stages import pilot as stage
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import Bars, Example, Task, TaskSpec
+from stepladder.tuning.estimate import training_rate
 from tests.stub_server import StubServer, stub_server
 
 PARAMETERS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
@@ -80,4 +80,5 @@ def test_slices_grow_and_each_adapter_is_asked(
     assert {point.score for point in found.points} == {0.5}
     assert found.score == pytest.approx(0.5, abs=1e-3)
     assert not list((workspace.scratch / "merged").iterdir()), "no model is left behind"
-    assert known_rate(workspace.rates, f"training {workspace.settings.models.base}")
+    rate = training_rate(workspace.rates, workspace.settings, tmp_path.name)
+    assert rate != workspace.settings.stated_tokens_per_s

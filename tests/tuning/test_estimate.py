@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepladder.errors import StepladderError
-from stepladder.settings import Tuning, load_settings
+from stepladder.settings import Settings, Tuning, load_settings
 from stepladder.tuning.estimate import (
     check_estimate,
     estimate,
@@ -39,13 +39,27 @@ def test_the_estimate_is_held_against_what_it_took() -> None:
     assert checked.tokens_per_s == pytest.approx(4 / 3)
 
 
-def test_the_last_measured_rate_of_this_model_replaces_the_stated_one(tmp_path: Path) -> None:
-    path = tmp_path / "rates.json"
-    assert training_rate(path, "small", 150) == 150
-    remember_training_rate(path, "small", 200.0)
-    remember_training_rate(path, "small", 210.0)
-    assert training_rate(path, "small", 150) == 210
-    assert training_rate(path, "large", 150) == 150
+def tuned(base: str, batch_size: int) -> Settings:
+    models = SETTINGS.models.model_copy(update={"base": base})
+    tuning = Tuning(batch_size=1, batch_size_of={"t": batch_size})
+    return SETTINGS.model_copy(update={"models": models, "tuning": tuning})
+
+
+def test_the_last_rate_measured_in_the_same_way_replaces_the_stated_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, stated = tmp_path / "rates.json", SETTINGS.stated_tokens_per_s
+    mine = tuned("small", 2)
+    path.write_text('{"training small": [77.0]}')  # as rates were once kept
+    assert training_rate(path, mine, "t") == stated
+    remember_training_rate(path, mine, "t", 200.0)
+    remember_training_rate(path, mine, "t", 210.0)
+    assert training_rate(path, mine, "t") == 210
+    for other in (tuned("large", 2), tuned("small", 4)):
+        assert training_rate(path, other, "t") == stated
+    assert training_rate(path, mine, "u") == stated
+    monkeypatch.setattr("stepladder.tuning.estimate.machine", lambda: "another")
+    assert training_rate(path, mine, "t") == stated
 
 
 @pytest.mark.parametrize("content", ["[0]", '{"training small": [0]}', '{"training small": "fast"}'])
@@ -53,7 +67,7 @@ def test_a_spoiled_rates_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "rates.json"
     path.write_text(content)
     with pytest.raises(StepladderError, match=r"rates\.json"):
-        training_rate(path, "small", 150)
+        training_rate(path, SETTINGS, "t")
 
 
 def test_few_examples_are_refused_with_the_reason() -> None:
