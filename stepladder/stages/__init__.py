@@ -31,12 +31,13 @@ def run_stage(name: str, workspace: Workspace, task: str | None) -> None:
     """Run one stage, for one task where it is a stage of one task.
 
     Raises:
-        StepladderError: no such stage, a task is missing, or the stage fails.
+        StepladderError: no such stage, a task is missing, a parameter is of no task, or the stage fails.
     """
     if name not in STAGES:
         raise StepladderError(f"no stage named {name!r}", remedy=f"use one of {', '.join(STAGES)}")
     run: Callable[..., None] = import_module(f"stepladder.stages.{STAGES[name]}").run
     if name not in ALL_TASKS and task is None:
         raise StepladderError(f"stage {name} works on one task", remedy=f"stepladder stage {name} TASK")
+    workspace.require_known_tasks()
     with explained():
         run(workspace, *([] if name in ALL_TASKS else [task]))

@@ -35,6 +35,26 @@ class Workspace:
             )
         return load_task(self.root / "tasks" / name)
 
+    def require_known_tasks(self) -> None:
+        """Check that all that ``params.yaml`` sets by task is of a task there, or of one whose folder stays.
+
+        Raises:
+            StepladderError: it is of neither: mistyped, most likely, and without effect.
+        """
+        sizes = self.settings.sizes
+        for where, by_task in (
+            ("sizes.cpu.train_tokens_of", sizes.cpu.train_tokens_of),
+            ("sizes.gpu.train_tokens_of", sizes.gpu.train_tokens_of),
+            ("tuning.batch_size_of", self.settings.tuning.batch_size_of),
+        ):
+            for name in by_task:
+                if name not in self.settings.tasks and not (self.root / "tasks" / name).is_dir():
+                    raise StepladderError(
+                        f"{name!r} is neither a task nor a folder under tasks/",
+                        where=f"{where} in params.yaml",
+                        remedy=f"name one of {', '.join(self.settings.tasks)}, or take it out",
+                    )
+
     def checked(self, task: str) -> Path:
         """Folder of the validation report, the Data Docs and the digests of the pages."""
         return self.root / "build/checked" / task

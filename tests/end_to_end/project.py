@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 def make_project(folder: Path, tasks: list[str], changes: dict[str, Any], *, git: bool = False) -> Path:
     """``params.yaml`` with ``changes`` merged in, ``dvc.yaml``, and DVC, under git or without."""
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for column in parameters["sizes"].values():
+        column["train_tokens_of"] = {}  # of the samples, which are not there
+    parameters["tuning"]["batch_size_of"] = {}
     _merge(parameters, {"tasks": tasks, **changes})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))

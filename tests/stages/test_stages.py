@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from stepladder.errors import StepladderError
-from stepladder.settings import load_settings
+from stepladder.settings import Settings, load_settings
 from stepladder.stages import ALL_TASKS, STAGES, run_stage
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import Task, TaskSpec
@@ -88,3 +88,23 @@ def test_a_task_that_was_not_built_says_how(workspace: Workspace) -> None:
     with pytest.raises(StepladderError, match="no such task folder") as caught:
         run_stage("prepare", workspace, "module-qa")
     assert "stepladder setup" in caught.value.remedy
+
+
+def test_a_parameter_of_no_task_is_refused_and_one_of_a_folder_that_stays_is_not(tmp_path: Path) -> None:
+    known = yaml.safe_load((ROOT / "params.yaml").read_text())
+    known |= {"tasks": ["mine"]}
+    known["sizes"]["cpu"]["train_tokens_of"] = {"mine": 1, "samples": 1}
+    known["sizes"]["gpu"]["train_tokens_of"] = {}
+    known["tuning"]["batch_size_of"] = {"mine": 1, "minr": 1}
+    workspace = Workspace(tmp_path, Settings.model_validate(known))
+    with pytest.raises(StepladderError, match="'samples' is neither a task nor a folder") as caught:
+        run_stage("prepare", workspace, "mine")
+    assert caught.value.where == "sizes.cpu.train_tokens_of in params.yaml"
+    (tmp_path / "tasks/samples").mkdir(parents=True)
+    with pytest.raises(StepladderError, match="'minr' is neither") as caught:
+        run_stage("prepare", workspace, "mine")
+    assert caught.value.where == "tuning.batch_size_of in params.yaml"
+    assert "mine" in caught.value.remedy
+    (tmp_path / "tasks/minr").mkdir()
+    with pytest.raises(StepladderError, match="no such task folder"):
+        run_stage("prepare", workspace, "mine")
