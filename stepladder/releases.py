@@ -64,11 +64,15 @@ class NotAsRegisteredError(StepladderError):
 
 
 class Registered(Strict):
-    """A release as it stands in the registry."""
+    """A release as it stands in the registry.
+
+    ``files``: what ``files_digest`` gave when it was registered; None where that is not known.
+    """
 
     release: Release
     version: str
     folder: Path
+    files: str | None = None
 
 
 def registered_name(task: str) -> str:
@@ -229,7 +233,8 @@ def _fetched(found: Any, scratch: Path) -> Registered:
             where=f"{found.name}, version {found.version}",
             remedy="move the alias to a version that `stepladder climb` registered",
         )
-    return fetch_version(found.name, str(found.version), digest, scratch)
+    fetched = fetch_version(found.name, str(found.version), digest, scratch)
+    return fetched.model_copy(update={"files": found.tags.get(FILES_TAG)})
 
 
 def fetch_version(name: str, version: str, digest: str, scratch: Path) -> Registered:

@@ -10,7 +10,7 @@ from stepladder.errors import StepladderError
 from stepladder.evaluation.respond import responding
 from stepladder.models import model_digest, require_base
 from stepladder.prompting.compose import compose
-from stepladder.releases import Registered, newest, use_mlflow
+from stepladder.releases import Registered, newest, require_contents, use_mlflow
 from stepladder.stages.answering import Contexts, open_contexts, responder_for
 from stepladder.stages.finetune import merged_model
 from stepladder.stages.workspace import Workspace
@@ -39,11 +39,13 @@ def ask(workspace: Workspace, name: str, question: str) -> Answer:
     """Answer from the newest release of a task.
 
     Raises:
-        StepladderError: the task has no release, or the engine fails.
+        StepladderError: the task has no release, its files are not those that were registered, or the engine
+            fails.
     """
     workspace.task(name)
     use_mlflow(workspace.settings.mlflow)
     registered = newest(name, workspace.releases)
+    require_contents(registered, registered.files)
     release = registered.release
     opened = (
         open_contexts(registered.folder / "index", release.knowledge, release.embedder)
