@@ -6,15 +6,13 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stepladder.errors import StepladderError
+from stepladder.knowledge.chunk import Chunk, covers
 from stepladder.tasks import Example
 
-if TYPE_CHECKING:
-    from stepladder.knowledge.chunk import Chunk
-
-Fit = Callable[[Sequence["Chunk"]], list["Chunk"]]
+Fit = Callable[[Sequence[Chunk]], list[Chunk]]
 
 
 @dataclass(frozen=True)
@@ -131,8 +129,8 @@ def contexts_for_training(
     Args:
         examples: unanswerable ones keep their own answer.
         retrieved: per example the top chunks, best first.
-        gold: per example the chunks that hold its evidence; an answerable example without any is taken
-            to need none.
+        gold: per example the chunks that hold its evidence, by id; an answerable example without any is
+            taken to need none.
         gold_rate: in [0, 1].
         seed: fixes the draws; an example's draw does not depend on the others.
         fit: cuts chunks, best first, to the context budget, keeping the first at least.
@@ -158,6 +156,19 @@ def _context(
         return TrainingContext(found, answerable=False)
     rank = draw.randint(0, max(0, len(found) - 1))
     # First in line for the budget, so that the distractors make room for it.
-    holding, *kept = fit([draw.choice(gold), *found[:-1]])
+    holding, *kept = fit([draw.choice(_telling(example, gold)), *found[:-1]])
     kept.insert(rank, holding)
     return TrainingContext(kept, answerable=True)
+
+
+def _telling(example: Example, gold: Sequence[Chunk]) -> list[Chunk]:
+    """Of the gold chunks those that most likely hold the answer.
+
+    They are those of the sections that the evidence names. Of a page named as a whole it is the first chunk
+    that is more than a title: most of its others are about something else. By id, as an index gives them, the
+    beginning of a page comes first.
+    """
+    sections = [wanted for wanted in example.evidence if "#" in wanted]
+    named = [chunk for chunk in gold if any(covers(wanted, chunk.id) for wanted in sections)]
+    more = [chunk for chunk in gold if "\n" in chunk.text or not chunk.heading] or gold
+    return named or list({chunk.page: chunk for chunk in reversed(more)}.values())

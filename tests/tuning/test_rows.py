@@ -121,6 +121,31 @@ def test_gold_is_given_where_nothing_was_retrieved() -> None:
     assert [c.id for c in context.chunks] == ["gold#"]
 
 
+def part(section: str, body: str = "\nbody", page: str = "p") -> Chunk:
+    heading = ("Page", *filter(None, [section]))
+    return Chunk(id=f"{page}#{section}", page=page, heading=heading, text=" > ".join(heading) + body)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "gold", "shown"),
+    [
+        (["p"], [part(""), part("a"), part("b")], {"p#"}),
+        (["p"], [part("", body=""), part("a"), part("b")], {"p#a"}),  # a title alone answers nothing
+        (["p"], [part("", body="")], {"p#"}),
+        (["p", "q"], [part(""), part("a"), part("", page="q"), part("a", page="q")], {"p#", "q#"}),
+        (["p#a", "p#b"], [part("a"), part("b")], {"p#a", "p#b"}),
+        (["p", "p#b"], [part(""), part("a"), part("b")], {"p#b"}),
+    ],
+)
+def test_of_a_page_named_as_a_whole_its_beginning_is_put_in(
+    evidence: list[str], gold: list[Chunk], shown: set[str]
+) -> None:
+    asked = [example(str(number)).model_copy(update={"evidence": evidence}) for number in range(40)]
+    contexts = contexts_for_training(asked, [FOUND] * 40, [gold] * 40, 1.0, seed=0, fit=list)
+    put_in = {chunk.id for context in contexts for chunk in context.chunks} - {c.id for c in FOUND}
+    assert put_in == shown
+
+
 def within(budget: int) -> Callable[[Sequence[Chunk]], list[Chunk]]:
     """The context budget that the stage applies, in words."""
     return lambda chunks: fit_context(chunks, budget, lambda text: len(text.split()))
