@@ -74,10 +74,13 @@ def _probe(workspace: Workspace, assistant: Assistant, out: Path) -> None:
 
 
 def _forget_other_tasks(workspace: Workspace) -> None:
-    """Outcomes of tasks that ``params.yaml`` no longer names; the output is all of ``build/base``."""
-    for folder in workspace.base("").iterdir():
-        if folder.name not in workspace.settings.tasks:
-            shutil.rmtree(folder)
+    """Outcomes of tasks that ``params.yaml`` no longer names; the output is all of ``build/base``.
+
+    What else lies there (a file, a link) is not ours, and harms nobody: later stages read folders of tasks.
+    """
+    for one in workspace.base("").iterdir():
+        if one.name not in workspace.settings.tasks and one.is_dir() and not one.is_symlink():
+            shutil.rmtree(one)
 
 
 def cheap_rungs(task: Task) -> list[Rung]:
