@@ -78,8 +78,7 @@ def engine(
         return
     require_base(model)
     port = _take_port(settings.port)
-    logs.mkdir(parents=True, exist_ok=True)
-    log = logs / f"engine-{port}.log"
+    log = _new_log(logs, model)
     with log.open("w") as output:
         process = _start(model, settings, port, output.fileno(), adapters=adapters)
     try:
@@ -89,6 +88,20 @@ def engine(
         )
     finally:
         _stop(process, port)
+
+
+def _new_log(logs: Path, model: str) -> Path:
+    """A log of its own for each start, named after the model."""
+    logs.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        log = logs / f"engine-{Path(model).name}-{number}.log"
+        try:
+            log.touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+        else:
+            return log
 
 
 def address(url: str) -> str:

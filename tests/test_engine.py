@@ -71,6 +71,18 @@ def test_an_engine_that_ends_at_once_shows_its_error(
         pass
 
 
+def test_each_start_has_a_log_of_its_own_though_ports_come_again(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.sys, "executable", "/bin/false")
+    monkeypatch.setattr(module, "_take_port", lambda _: 4711)
+    for _ in range(2):
+        with pytest.raises(StepladderError), engine(model, Engine(dtype="float32"), tmp_path / "logs"):
+            pass
+    names = sorted(log.name for log in (tmp_path / "logs").iterdir())
+    assert names == ["engine-model-1.log", "engine-model-2.log"]
+
+
 def test_an_engine_that_is_not_ready_in_time_is_ended(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
