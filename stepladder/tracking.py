@@ -42,8 +42,11 @@ def log_climb(
     rungs: Sequence[RungLog],
     training: TrainingLog | None,
     artifacts: Sequence[Path],
+    climb: str | None = None,
 ) -> str:
     """Log a task's climb, unless this very verdict is logged already.
+
+    ``climb`` becomes the tag by which the runs of one climb, one a task, find each other.
 
     Returns:
         The id of the climb's run.
@@ -55,9 +58,11 @@ def log_climb(
     )
     if known:
         return str(known[0].info.run_id)
-    with mlflow.start_run(run_name=f"climb {verdict.task}") as climb:
+    with mlflow.start_run(run_name=f"climb {verdict.task}") as run:
         mlflow.log_params({name: str(value)[:_LONGEST] for name, value in parameters.items()})
         mlflow.set_tags({"task": verdict.task, "decision": verdict.decision, "rung": verdict.rung or "none"})
+        if climb:
+            mlflow.set_tag("climb", climb)
         mlflow.log_metrics(climb_metrics(verdict, training))
         for path in artifacts:
             mlflow.log_artifact(str(path))
@@ -67,7 +72,7 @@ def log_climb(
             _log_rung(rung, verdict)
         # Last, so that a run that was cut short is not taken for a whole one.
         mlflow.set_tag(_CLIMB_TAG, verdict_digest)
-        return str(climb.info.run_id)
+        return str(run.info.run_id)
 
 
 def log_look(look: Look) -> None:

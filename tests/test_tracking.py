@@ -76,11 +76,13 @@ def test_a_climb_is_logged_once_with_its_files(mlflow_store: Path, tmp_path: Pat
             rungs=[rung("rag"), rung("lora+rag")],
             training=TRAINING,
             artifacts=[report],
+            climb="lock",
         )
         for _ in range(2)
     ]
     assert logged[0] == logged[1]
     run = mlflow.get_run(logged[0])
+    assert run.data.tags["climb"] == "lock"
     assert run.data.metrics["retrieval.recall_at_3.low"] == 0.88
     assert run.data.metrics["loss"] == 1.0
     files = mlflow.MlflowClient().list_artifacts(logged[0])

@@ -111,7 +111,14 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
             *sorted(workspace.tuned_outcomes(name).glob("*.outcomes.json")),
             *(workspace.tuned(name).glob("training.json")),
         ],
+        climb=_climb(workspace),
     )
+
+
+def _climb(workspace: Workspace) -> str | None:
+    """What names a climb: the digest of ``dvc.lock``, which tells for all tasks what went in and came out."""
+    lock = workspace.root / "dvc.lock"
+    return digest_file(lock) if lock.is_file() else None
 
 
 def _section(name: str, settings: BaseModel) -> dict[str, object]:
