@@ -16,9 +16,9 @@ ENSURE_UV = { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ven
 	{ $(BIN)/python -m uv --version 2>/dev/null | grep -q ' $(UV_VERSION)' || \
 		$(BIN)/python -m pip install $(QUIET) uv==$(UV_VERSION); } || \
 	{ echo "error: .venv could not be made. Check the network and the disk (5 GB), and run make again" >&2; exit 1; }
-# Set by make where it writes to a terminal: there the installers may show how far they are.
+# MAKE_TERM* is set by make where it writes to a terminal: there the installers may show how far they are.
 QUIET = $(if $(MAKE_TERMERR),,-q)
-SAY = @printf '\033[1m%s\033[0m\n'
+SAY = @printf '$(if $(MAKE_TERMOUT),\033[1m%s\033[0m,%s)\n'
 
 .PHONY: help
 help: ## List the targets

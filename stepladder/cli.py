@@ -47,14 +47,17 @@ def _workspace() -> Workspace:
 def setup() -> None:
     """Make the base model and the sample tasks, where they are missing."""
     from stepladder.console import say
-    from stepladder.models import PACKAGED_BASE, convert_packaged_base
+    from stepladder.models import PACKAGED_BASE, convert_packaged_base, has_checkpoint
     from stepladder.samples.build import SAMPLES, is_built, is_current
 
     workspace = _workspace()
     if workspace.settings.models.base == str(PACKAGED_BASE):
-        say(f"base model: preparing {PACKAGED_BASE} (half a minute, once)")
-        made = convert_packaged_base()
-        say(f"base model: {'made' if made else 'already there'}")
+        if has_checkpoint(PACKAGED_BASE):
+            say("base model: already there")
+        else:
+            say(f"base model: preparing {PACKAGED_BASE} (half a minute, once)")
+            convert_packaged_base()
+            say("base model: made")
     for name in workspace.settings.tasks:
         if name in SAMPLES and is_built(name):
             state = "already there" if is_current(name, workspace.settings) else "built from something else"

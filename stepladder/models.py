@@ -19,13 +19,18 @@ def is_local(model: str) -> bool:
     return model.startswith((".", "/", "models/")) or Path(model).is_dir()
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a Hugging Face checkpoint lies in a folder."""
+    return (folder / "config.json").is_file()
+
+
 def require_base(model: str) -> str:
     """Check that a local base model is there; a hub id is passed through.
 
     Raises:
         StepladderError: the folder holds no model.
     """
-    if is_local(model) and not (Path(model) / "config.json").is_file():
+    if is_local(model) and not has_checkpoint(Path(model)):
         raise StepladderError(
             "no base model here",
             where=model,
@@ -58,17 +63,12 @@ def _hub_commit(model: str) -> str:
         ) from error
 
 
-def convert_packaged_base(folder: Path = PACKAGED_BASE) -> bool:
+def convert_packaged_base(folder: Path = PACKAGED_BASE) -> None:
     """Make a Hugging Face checkpoint (bfloat16 safetensors, 269 MB) of the packaged SmolLM2 GGUF.
-
-    Returns:
-        Whether there was anything to do.
 
     Raises:
         StepladderError: the package is not installed.
     """
-    if (folder / "config.json").is_file():
-        return False
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise StepladderError(
@@ -77,7 +77,6 @@ def convert_packaged_base(folder: Path = PACKAGED_BASE) -> bool:
         )
     with writing(folder) as draft:
         _convert(spec.submodule_search_locations[0], draft)
-    return True
 
 
 def _convert(source: str, out: Path) -> None:

@@ -19,6 +19,7 @@ from stepladder.ladder.advise import NOT_MEASURED, Situation
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.markdown import summary
 from stepladder.ladder.verdict import decide
+from stepladder.models import PACKAGED_BASE
 from stepladder.samples.build import SampleReport
 from stepladder.settings import Settings
 from stepladder.stages.workspace import save
@@ -177,6 +178,25 @@ def test_a_climb_of_a_task_that_is_not_there_says_so_before_dvc_does(project: Pa
 
 def test_wrong_usage_has_exit_code_2(project: Path) -> None:
     assert stepladder(project, "climb", "--nonsense").returncode == 2
+
+
+def test_setup_tells_what_it_makes_and_only_what_it_makes(
+    monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    made: list[Path] = []
+
+    def convert() -> None:
+        made.append(PACKAGED_BASE)
+        PACKAGED_BASE.mkdir(parents=True)
+        (PACKAGED_BASE / "config.json").touch()
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr("stepladder.models.convert_packaged_base", convert)
+    monkeypatch.setattr("stepladder.samples.build.SAMPLES", {})
+    first, second = (CliRunner().invoke(app, ["setup"]).stderr for _ in range(2))
+    assert first.startswith(f"base model: preparing {PACKAGED_BASE} (half a minute, once)\n")
+    assert second == "base model: already there\n"
+    assert made == [PACKAGED_BASE]
 
 
 def test_an_unknown_sample_names_the_known_ones(project: Path) -> None:

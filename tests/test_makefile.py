@@ -59,6 +59,7 @@ def test_an_environment_that_was_left_half_made_is_made_anew(project: Path) -> N
     write_script(project / ".venv/bin/python", "#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")
     done = make(project, "setup")
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("setup: installing"), "no codes for a terminal where there is none"
     assert done.stdout.endswith("set up\n")
     assert (project / "made").read_text() == "-m venv --clear .venv\n"
 
