@@ -292,7 +292,9 @@ class Settings(Strict):
 
 
 def load_settings(path: Path = Path("params.yaml")) -> Settings:
-    """Read ``params.yaml``, overridden by ``MLFLOW_TRACKING_URI``, ``QDRANT_URL``, ``STEPLADDER_ENGINE_URL``.
+    """Read ``params.yaml``, overridden by the environment where that names a place.
+
+    ``MLFLOW_TRACKING_URI``, ``QDRANT_URL``, ``STEPLADDER_ENGINE_URL`` and ``STEPLADDER_GATEWAY_URL`` do.
 
     Raises:
         StepladderError: the file is missing, not YAML, or holds an unknown or wrong parameter.
