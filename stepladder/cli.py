@@ -131,10 +131,10 @@ def verdict(
     github: Annotated[bool, typer.Option("--github", help="print Markdown for a pull request")] = False,
 ) -> None:
     """Tell a task's verdict. Exit code: 0 promote, 3 keep, 4 inconclusive, 5 none is good enough."""
-    from stepladder.climb import print_verdicts
     from stepladder.ladder.form import Verdict
     from stepladder.ladder.markdown import EXIT_CODES, summary
     from stepladder.stages.workspace import load
+    from stepladder.tables import print_verdicts
 
     workspace = _workspace()
     workspace.task(task)
@@ -156,8 +156,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two releases on the cases that both were asked, and name those that changed sides."""
-    from stepladder.climb import print_comparison
     from stepladder.stages.compare import compare as compare_releases
+    from stepladder.tables import print_comparison
 
     found = compare_releases(_workspace(), before, after)
     if as_json:

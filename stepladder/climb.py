@@ -7,21 +7,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from stepladder.console import results
 from stepladder.errors import StepladderError
 from stepladder.files import read_json
-from stepladder.ladder.compare import ReleaseComparison
 from stepladder.ladder.form import Verdict
 from stepladder.models import model_digest
 from stepladder.reproduction import reproduce
 from stepladder.stages.workspace import Workspace, load
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_PIPED_WIDTH = 120  # columns, where there is no terminal to ask
-_MOST_CASES = 20  # of those that changed sides; --json prints all
+from stepladder.tables import print_verdicts
 
 
 def climb(workspace: Workspace, *, force: bool, as_json: bool) -> None:
@@ -69,96 +63,15 @@ def _refuse_changed_base(workspace: Workspace) -> None:
         )
 
 
-def print_verdicts(verdicts: Sequence[Verdict]) -> None:
-    """A table per task on standard output, and the verdict in one sentence."""
-    from rich.markup import escape
-
-    console = _results()
-    for verdict in verdicts:
-        console.print()
-        console.print(_table(verdict))
-        console.print(escape(verdict.sentence), soft_wrap=True, style="bold")
-        for warning in verdict.warnings:
-            console.print(f"note: {escape(warning)}", soft_wrap=True, style="yellow")
-
-
-def _results() -> Console:
-    """Standard output, wide enough for tables where it is no terminal."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    piped = not console.is_terminal and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=_PIPED_WIDTH) if piped else console
-
-
-def _table(verdict: Verdict) -> object:
-    from rich.table import Table
-
-    table = Table(
-        title=f"{verdict.task}: bar {verdict.bar:.2f}, margin {verdict.margin:.2f}", title_justify="left"
-    )
-    for heading in ("rung", "variant", "n", "score", "interval", "$ / 1,000", "p95 ms", "eligible"):
-        table.add_column(heading, justify="left" if heading in ("rung", "variant", "eligible") else "right")
-    for name, rung in verdict.rungs.items():
-        chosen = name == verdict.chosen
-        table.add_row(
-            f"{name} <" if chosen else name,
-            rung.variant,
-            str(rung.n),
-            f"{rung.score:.3f}",
-            f"{rung.interval[0]:.3f} to {rung.interval[1]:.3f}" if rung.interval else "-",
-            f"{rung.cost_per_1000:.4f}",
-            f"{rung.latency_p95_ms:,.0f}",
-            "yes" if rung.eligible else "undecided" if rung.undecided else "no",
-            style="bold" if chosen else None,
-        )
-    for name in verdict.skipped:
-        table.add_row(name, "skipped", "-", "-", "-", "-", "-", "no", style="dim")
-    return table
-
-
-def print_comparison(found: ReleaseComparison) -> None:
-    """The paired difference, and a table of the cases that changed sides."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = _results()
-    interval = found.comparison.interval
-    between = f" ({interval.low:+.3f} to {interval.high:+.3f})" if interval.low is not None else ""
-    console.print(
-        f"{escape(found.after)} scores {found.score_after:.3f}, {escape(found.before)}"
-        f" {found.score_before:.3f}, on the {found.cases:,} cases that both were asked:"
-        f" {found.comparison.difference:+.3f}{between},"
-        f" p = {found.comparison.p:.2g}",
-        soft_wrap=True,
-    )
-    if found.only_before or found.only_after:
-        console.print(f"left out: {found.only_before} and {found.only_after} cases that only one was asked")
-    for heading, cases in (("gained", found.gained), ("lost", found.lost)):
-        if cases:
-            table = Table(title=f"{heading}: {len(cases)}", title_justify="left")
-            for column in ("case", "slice", "before", "after", "input"):
-                table.add_column(column, overflow="ellipsis", no_wrap=True)
-            for case in cases[:_MOST_CASES]:
-                table.add_row(
-                    escape(case.id),
-                    escape(case.slice),
-                    f"{case.before:.2f}",
-                    f"{case.after:.2f}",
-                    escape(next(iter(case.input.splitlines()), "")),
-                )
-            console.print(table)
-
-
 def _print_reports(workspace: Workspace) -> None:
-    console = _results()
+    console = results()
     console.print()
     for name in workspace.settings.tasks:
         console.print(f"report: {workspace.report(name)}", soft_wrap=True)
 
 
 def _print_next(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
-    console = _results()
+    console = results()
     # As it can be typed where the environment is not activated.
     binaries = Path(os.path.relpath(Path(sys.executable).parent))
 

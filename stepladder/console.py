@@ -102,11 +102,18 @@ def _lines(label: str, unit: str) -> Iterator[OnProgress]:
         say(f"{label}: {last[0]:.0f} {unit} in {time.monotonic() - started:.0f} s")
 
 
+def results() -> Console:
+    """The console on standard output."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
 def print_table(table: Table) -> None:
     """A table on standard output; where that is no terminal, as wide as it needs."""
     from rich.console import Console
 
-    out = Console(highlight=False)
+    out = results()
     if not out.is_terminal:
         out = Console(highlight=False, width=Console(width=_MOST_WIDTH).measure(table).maximum)
     out.print(table)
