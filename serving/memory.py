@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 
 from stepladder.engine import dtype_of
-from stepladder.models import is_local
+from stepladder.models import local_folder
 from stepladder.settings import Engine
 
 _GIB = 2**30
@@ -33,9 +33,10 @@ def merging_gib(base: str) -> float:
 def _weights_gib(model: str, dtype: str) -> float:
     """Weights once they are loaded: floats in another format than the stored, all else as it is stored."""
     width = 4 if dtype == "float32" else 2
-    folder = Path(model) if is_local(model) else _cached(model)
+    local = local_folder(model)
+    folder = local or _cached(model)
     files = list(folder.rglob("*.safetensors")) if folder else []
-    if files or is_local(model):
+    if files or local:
         return sum(_loaded_bytes(file, width) for file in files) / _GIB
     return width * _parameters_on_hub(model) / _GIB
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from stepladder.errors import StepladderError
-from stepladder.models import is_local, require_base
+from stepladder.models import local_folder, require_base
 from stepladder.settings import Engine
 
 SERVED_NAME = "stepladder"
@@ -76,7 +76,7 @@ def engine(
     if settings.url:
         yield _attach(settings.url)
         return
-    require_base(model)
+    model = require_base(model)
     port = _take_port(settings.port)
     log = _new_log(logs, model)
     with log.open("w") as output:
@@ -201,7 +201,7 @@ def dtype_of(settings: Engine) -> str:
 
 def _environment(model: str, settings: Engine) -> dict[str, str]:
     environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    if is_local(model):
+    if local_folder(model):
         environment["HF_HUB_OFFLINE"] = "1"
     if not _on_gpu():
         cores = sorted(os.sched_getaffinity(0))

