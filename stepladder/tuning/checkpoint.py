@@ -133,6 +133,5 @@ def _restore(path: Path, weights: dict[str, torch.nn.Parameter], optimizer: torc
             if part == "weight":
                 weights[name].copy_(tensor)
             else:
-                # The step count stays where AdamW put it; moments follow their weight.
-                place = tensor if part == "step" else tensor.to(weights[name].device)
-                optimizer.state[weights[name]][part] = place
+                # The step count too: fused, AdamW reads it where the weight lies.
+                optimizer.state[weights[name]][part] = tensor.to(weights[name].device)

@@ -13,6 +13,7 @@ from stepladder.errors import StepladderError
 from stepladder.settings import Tuning
 from stepladder.tuning import train as module
 from stepladder.tuning.allocation import free_gpu_memory
+from stepladder.tuning.checkpoint import Progress, load_checkpoint, save_checkpoint
 from stepladder.tuning.rows import TrainingRow
 from stepladder.tuning.train import Step, schedule, train
 
@@ -110,6 +111,28 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(
     assert caught.value.where == str(tmp_path / "checkpoint")
     assert "delete that folder" in caught.value.remedy
     assert weights(tmp_path) == before
+
+
+def test_what_the_optimiser_knows_of_a_weight_goes_where_the_weight_lies(tmp_path: Path) -> None:
+    """The meta device stands in for a GPU."""
+    import torch
+
+    def made(device: str) -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
+        weights = {"w": torch.nn.Parameter(torch.ones(2, device=device))}
+        return weights, torch.optim.AdamW(weights.values())
+
+    weights, optimizer = made("cpu")
+    weights["w"].sum().backward()
+    optimizer.step()
+    save_checkpoint(tmp_path / "c", "d", Progress(1, 1, 1.0, [1.0]), weights, optimizer)
+    weights, optimizer = made("meta")
+    assert load_checkpoint(tmp_path / "c", "d", weights, optimizer)
+    state = optimizer.state[weights["w"]]
+    assert {part: str(tensor.device) for part, tensor in state.items()} == {
+        "step": "meta",
+        "exp_avg": "meta",
+        "exp_avg_sq": "meta",
+    }
 
 
 def test_checkpoints_hold_no_pickles(tiny_llama: Path, tmp_path: Path) -> None:
