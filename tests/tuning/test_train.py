@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -229,3 +230,33 @@ def test_what_refers_to_itself_is_gone_before_the_card_is_given_back(monkeypatch
     finally:
         gc.enable()
     assert seen == [None]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_trains_in_bfloat16_and_goes_on_after_a_kill(tiny_llama: Path, tmp_path: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    tuning = TUNING.model_copy(update={"epochs": 1, "batch_size": 5, "checkpoint_every": 1})
+    dtypes: set[tuple[str, torch.dtype]] = set()
+
+    def adapted(*given: Any) -> Any:
+        model = adapt(*given)
+        dtypes.update((w.device.type, w.dtype) for w in model.parameters() if not w.requires_grad)
+        return model
+
+    def kill_at_two(step: Step) -> None:
+        if step.number == 2:
+            raise KilledError
+
+    adapt = module._adapted_model
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_adapted_model", adapted)
+        with pytest.raises(KilledError):
+            train(tiny_llama, ROWS, tuning, 0, tmp_path, kill_at_two)
+        result = train(tiny_llama, ROWS, tuning, 0, tmp_path, ignore)
+    assert dtypes == {("cuda", torch.bfloat16)}
+    assert (result.steps, result.resumed_from) == (2, 1)
+    assert all(map(math.isfinite, result.losses))
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
