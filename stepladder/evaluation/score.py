@@ -65,13 +65,13 @@ def _score_short_answer(spec: TaskSpec, case: Case, text: str) -> Score:
 
 
 def _parts(reference: Any) -> set[str]:
-    """The items of values that are lists themselves, such as the "present" and "absent" of "present, absent"."""
+    """The items of values that are lists themselves: of "present, absent" these two."""
     given = reference if isinstance(reference, list) else [reference]
     return {item for value in given for item in _items(str(value))}
 
 
 def _lists_others(text: str, values: list[str], parts: set[str]) -> bool:
-    """Whether a list in the answer has an item that is a bare value, but none of the right ones or their parts.
+    """Whether a list in the answer has an item that is a bare value, but not one of the right ones.
 
     Bare is what has as many words as the longest right value, and at most two: "present, absent" lists
     another value beside "present"; "present, unless it is asked to go" explains. The beginning of a right
