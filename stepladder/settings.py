@@ -75,6 +75,13 @@ class Evaluation(Strict):
     few_shot: int = Field(default=4, gt=0)
 
 
+class TuningOfTask(Strict):
+    """What one task needs otherwise; null: as for all."""
+
+    learning_rate: float | None = Field(default=None, gt=0)
+    batch_size: PositiveInt | None = None
+
+
 class Tuning(Strict):
     """LoRA."""
 
@@ -82,15 +89,13 @@ class Tuning(Strict):
     alpha: int = Field(default=32, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2.5e-4, gt=0)
     warm_up: float = Field(default=0.05, ge=0, lt=1, description="share of the steps, one at least")
     clip: float = Field(default=1.0, gt=0, description="largest norm of a step's gradient")
     lora_plus_ratio: float = Field(default=4.0, ge=1)
     epochs: int = Field(default=1, gt=0)
     batch_size: int = Field(default=4, gt=0, description="examples a step")
-    batch_size_of: dict[str, PositiveInt] = Field(
-        default={}, description="the same, for tasks that need another"
-    )
+    by_task: dict[str, TuningOfTask] = Field(default={}, description="for tasks that need another")
     bucket: int = Field(default=32, gt=0)
     min_examples: int = Field(default=1000, ge=0)
     allow_few_examples: bool = False
@@ -101,8 +106,8 @@ class Tuning(Strict):
 
     def of(self, task: str) -> Tuning:
         """What holds for one task."""
-        size = self.batch_size_of.get(task, self.batch_size)
-        return self.model_copy(update={"batch_size": size, "batch_size_of": {}})
+        own = self.by_task.get(task, TuningOfTask())
+        return self.model_copy(update={**own.model_dump(exclude_none=True), "by_task": {}})
 
 
 Personal = Literal["EMAIL", "PHONE", "SSN", "CREDIT_CARD", "DE_IBAN"]

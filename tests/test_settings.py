@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel
 
 from stepladder.errors import StepladderError
-from stepladder.settings import Settings, Sizes, SizesByHardware, Tuning, load_settings
+from stepladder.settings import Settings, Sizes, SizesByHardware, Tuning, TuningOfTask, load_settings
 
 ROOT = Path(__file__).parents[1]
 VARIABLES = ("MLFLOW_TRACKING_URI", "QDRANT_URL", "STEPLADDER_ENGINE_URL", "STEPLADDER_GATEWAY_URL")
@@ -148,9 +148,9 @@ def test_what_is_not_yaml_or_not_utf8_is_told(tmp_path: Path) -> None:
         load_settings(tmp_path / "params.yaml")
 
 
-def test_a_task_may_be_tuned_in_batches_of_its_own() -> None:
-    tuning = Tuning(batch_size=4, batch_size_of={"reviews": 2})
-    assert tuning.of("reviews").batch_size == 2
+def test_a_task_may_be_tuned_in_its_own_way() -> None:
+    tuning = Tuning(batch_size=4, by_task={"reviews": TuningOfTask(batch_size=2)})
+    assert tuning.of("reviews") == Tuning(batch_size=2)
     assert tuning.of("questions") == Tuning(batch_size=4)
 
 

@@ -45,7 +45,7 @@ class Workspace:
         for where, by_task in (
             ("sizes.cpu.train_tokens_of", sizes.cpu.train_tokens_of),
             ("sizes.gpu.train_tokens_of", sizes.gpu.train_tokens_of),
-            ("tuning.batch_size_of", self.settings.tuning.batch_size_of),
+            ("tuning.by_task", self.settings.tuning.by_task),
         ):
             for name in by_task:
                 if name not in self.settings.tasks and not (self.root / "tasks" / name).is_dir():

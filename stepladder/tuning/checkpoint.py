@@ -25,7 +25,7 @@ _IRRELEVANT = {
     "min_examples",
     "allow_few_examples",
     "gold_rate",
-    "batch_size_of",  # `batch_size` says what holds
+    "by_task",  # the others say what holds
     "cpu_tokens_per_s",
     "gpu_tokens_per_s",
 }

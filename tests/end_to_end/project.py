@@ -19,7 +19,7 @@ def make_project(folder: Path, tasks: list[str], changes: dict[str, Any], *, git
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
     for column in parameters["sizes"].values():
         column["train_tokens_of"] = {}  # of the samples, which are not there
-    parameters["tuning"]["batch_size_of"] = {}
+    parameters["tuning"]["by_task"] = {}
     _merge(parameters, {"tasks": tasks, **changes})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))

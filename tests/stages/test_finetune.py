@@ -39,7 +39,7 @@ def make(
     """A task without knowledge, its rows prepared, and the decision to train."""
     parameters = {**PARAMETERS, "tasks": ["t"], "hardware": "cpu"}
     parameters["models"] = {**PARAMETERS["models"], "base": str(base)}
-    parameters["tuning"] = {**PARAMETERS["tuning"], "batch_size_of": {}, **TUNING, **tuning}
+    parameters["tuning"] = {**PARAMETERS["tuning"], "by_task": {}, **TUNING, **tuning}
     parameters["engine"] = {**PARAMETERS["engine"], "dtype": "float32", **(engine or {})}
     workspace = Workspace(root, Settings.model_validate(parameters))
     task = root / "tasks/t"

@@ -95,7 +95,7 @@ def test_a_parameter_of_no_task_is_refused_and_one_of_a_folder_that_stays_is_not
     known |= {"tasks": ["mine"]}
     known["sizes"]["cpu"]["train_tokens_of"] = {"mine": 1, "samples": 1}
     known["sizes"]["gpu"]["train_tokens_of"] = {}
-    known["tuning"]["batch_size_of"] = {"mine": 1, "minr": 1}
+    known["tuning"]["by_task"] = {"mine": {"batch_size": 1}, "minr": {}}
     workspace = Workspace(tmp_path, Settings.model_validate(known))
     with pytest.raises(StepladderError, match="'samples' is neither a task nor a folder") as caught:
         run_stage("prepare", workspace, "mine")
@@ -103,7 +103,7 @@ def test_a_parameter_of_no_task_is_refused_and_one_of_a_folder_that_stays_is_not
     (tmp_path / "tasks/samples").mkdir(parents=True)
     with pytest.raises(StepladderError, match="'minr' is neither") as caught:
         run_stage("prepare", workspace, "mine")
-    assert caught.value.where == "tuning.batch_size_of in params.yaml"
+    assert caught.value.where == "tuning.by_task in params.yaml"
     assert "mine" in caught.value.remedy
     (tmp_path / "tasks/minr").mkdir()
     with pytest.raises(StepladderError, match="no such task folder"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepladder.errors import StepladderError
-from stepladder.settings import Settings, Tuning, load_settings
+from stepladder.settings import Settings, Tuning, TuningOfTask, load_settings
 from stepladder.tuning.estimate import (
     check_estimate,
     estimate,
@@ -41,7 +41,7 @@ def test_the_estimate_is_held_against_what_it_took() -> None:
 
 def tuned(base: str, batch_size: int) -> Settings:
     models = SETTINGS.models.model_copy(update={"base": base})
-    tuning = Tuning(batch_size=1, batch_size_of={"t": batch_size})
+    tuning = Tuning(batch_size=1, by_task={"t": TuningOfTask(batch_size=batch_size)})
     return SETTINGS.model_copy(update={"models": models, "tuning": tuning})
 
 
