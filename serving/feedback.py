@@ -13,7 +13,7 @@ from serving.gateway import Gateway
 from serving.store import Event
 from serving.wire import Feedback, FeedbackReceipt
 from stepladder.data.answers import answer_check
-from stepladder.data.references import normalise
+from stepladder.data.references import abstains
 from stepladder.files import digest_value, write_jsonl
 from stepladder.tasks import TaskSpec
 
@@ -66,7 +66,7 @@ def _to_inbox(gateway: Gateway, asked: Event, correction: str, number: str) -> s
     answerable = True
     if spec:
         _check_schema(spec, correction)
-        answerable = spec.abstention is None or normalise(correction) != normalise(spec.abstention)
+        answerable = not abstains(spec, correction)
     answer = gateway.redact(correction)
     row = {"id": number, "messages": _turns(asked.body["messages"], answer), "answerable": answerable}
     path = Path(asked.task) / "corrections" / f"{number}.jsonl"

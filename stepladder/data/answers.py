@@ -1,4 +1,4 @@
-"""Whether an answer obeys the task's output schema."""
+"""Whether an answer obeys the task's output schema, and its scorer can read it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stepladder.data.references import reference_fault
 from stepladder.errors import StepladderError
+from stepladder.tasks import Case, Example, Task
 
 Check = Callable[[Any], str | None]
 
@@ -50,6 +52,25 @@ def answer_check(schema: dict[str, Any] | None, where: Path) -> Check:
         return None if fault is None else f"the answer at {fault.json_path}: {_short(fault.message)}"
 
     return check
+
+
+def row_check(task: Task) -> Callable[[Example | Case], str | None]:
+    """A function from a row to why its answer cannot stand in the task's dataset, or None.
+
+    An example's is asked what a case's is: some examples are held out and scored like cases.
+
+    Raises:
+        StepladderError: the task's output schema is wrong.
+    """
+    spec, disobeys = task.spec, answer_check(task.spec.output_schema, task.folder / "task.yaml")
+
+    def fault(row: Example | Case) -> str | None:
+        said = row.output if isinstance(row, Example) else row.reference
+        abstains = not row.answerable and (isinstance(row, Example) or said == spec.abstention)
+        told = None if abstains else disobeys(said)
+        return told or reference_fault(spec, said, answerable=row.answerable)
+
+    return fault
 
 
 def _short(text: str) -> str:

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from stepladder.data.answers import Check, answer_check
+from stepladder.data.answers import row_check
 from stepladder.data.headings import section_ids
-from stepladder.data.references import reference_fault
 from stepladder.errors import StepladderError
 from stepladder.files import digest_text, parse_line, read_lines
 from stepladder.tasks import ROLES_ALTERNATE, Case, Example, Row, Task, explain
@@ -33,7 +32,7 @@ _EvidenceCheck = Callable[[list[str]], str | None]
 
 
 class _Checks(NamedTuple):
-    answer: Check
+    answer: Callable[[Example | Case], str | None]
     evidence: _EvidenceCheck
 
 
@@ -45,14 +44,14 @@ def task_frames(task: Task) -> dict[str, list[Record]]:
             schema is wrong.
     """
     checks = _Checks(
-        answer=answer_check(task.spec.output_schema, task.folder / "task.yaml"),
+        answer=row_check(task),
         evidence=_evidence_check(task),
     )
     case_rows = list(_rows(task, "cases", Case))
     slices = {row.slice for _, row in case_rows if isinstance(row, Case)} | {"all"}
     frames = {
         "examples": [
-            head if row is None else head | _example_columns(row, task, checks, slices)
+            head if row is None else head | _example_columns(row, checks, slices)
             for head, row in _rows(task, "examples", Example)
         ],
         "cases": [
@@ -91,24 +90,20 @@ def _ident(value: Any, number: int, kind: type[Row]) -> str | None:
 
 def _case_columns(row: Case, task: Task, checks: _Checks) -> Record:
     unsupported = task.has_knowledge and row.answerable and not row.evidence
-    abstains = not row.answerable and row.reference == task.spec.abstention
-    disobeys = None if abstains else checks.answer(row.reference)
     return {
         "input": row.input.strip(),
-        "answer": disobeys or reference_fault(task.spec, row.reference, answerable=row.answerable),
+        "answer": checks.answer(row),
         "evidence": checks.evidence(row.evidence),
         "support": "answerable, but names no evidence: retrieval cannot be scored" if unsupported else None,
     }
 
 
-def _example_columns(row: Example, task: Task, checks: _Checks, slices: set[str]) -> Record:
+def _example_columns(row: Example, checks: _Checks, slices: set[str]) -> Record:
     known = row.slice in slices
-    disobeys = checks.answer(row.output) if row.answerable else None
     return {
         "input": row.input.strip(),
         "output": row.output.strip(),
-        # Some examples are held out and scored like cases, their answers the references.
-        "answer": disobeys or reference_fault(task.spec, row.output, answerable=row.answerable),
+        "answer": checks.answer(row),
         "evidence": checks.evidence(row.evidence),
         "slice_known": None if known else f"no case is of slice {row.slice!r}",
     }

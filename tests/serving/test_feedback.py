@@ -62,8 +62,9 @@ def test_a_correction_that_is_sent_again_is_one_row(gate: Gate) -> None:
     assert len(rows(gate)) == 2
 
 
-def test_a_correction_that_abstains_is_an_unanswerable_example(gate: Gate) -> None:
-    give(gate, ask(gate), correction=ABSTENTION.lower())
+@pytest.mark.parametrize("correction", [ABSTENTION.lower(), f"{ABSTENTION} Ask the team."])
+def test_a_correction_that_abstains_is_an_unanswerable_example(gate: Gate, correction: str) -> None:
+    give(gate, ask(gate), correction=correction)
     assert rows(gate)[0].answerable is False
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from stepladder.data.answers import answer_check
+from stepladder.data.answers import row_check
 from stepladder.data.headings import section_ids
 from stepladder.data.ingest.fill import RowKind
 from stepladder.data.ingest.known import Known
@@ -18,7 +17,7 @@ from stepladder.data.ingest.likeness import Rows, find_leaks, find_near_duplicat
 from stepladder.data.ingest.rows import answer_of, text_of
 from stepladder.data.ingest.screen import Finders, Record, screen
 from stepladder.settings import Settings
-from stepladder.tasks import Case, Example, Task
+from stepladder.tasks import Task
 
 PageText = Callable[[str], str | None]
 
@@ -48,7 +47,7 @@ def row_records(
     leaks = find_leaks(new, others, around.known, threshold)
     near = find_near_duplicates(new, around.known, threshold) if new.kind == "examples" else {}
     taken = around.known.ids(new.kind, (row.id for row in new.rows))
-    answer_fault = answer_check(around.task.spec.output_schema, around.task.folder / "task.yaml")
+    answer_fault = row_check(around.task)
     evidence_fault = _evidence_check(around.page)
     said = screen([(text_of(row), row.input) for row in new.rows], around.settings.ingest)
     records = []
@@ -62,7 +61,7 @@ def row_records(
             else None,
             "input": row.input.strip(),
             "output": answer_of(row).strip(),
-            "answer": None if _abstains(row, around.task) else answer_fault(_answer(row)),
+            "answer": answer_fault(row),
             "evidence": evidence_fault(row.evidence),
             "leak": leaks.get(position),
             "conflict": conflicts.get(position),
@@ -122,16 +121,6 @@ def _orphans(page: str, text: str | None, known: Known) -> str | None:
     named = "; ".join(f"{evidence} by {rows}" for evidence, rows in gone[:5])
     more = f"; and {len(gone) - 5} more" if len(gone) > 5 else ""
     return f"is named as evidence: {named}{more}. Change those rows first"
-
-
-def _abstains(row: Example | Case, task: Task) -> bool:
-    if isinstance(row, Example):
-        return not row.answerable
-    return not row.answerable and row.reference == task.spec.abstention
-
-
-def _answer(row: Example | Case) -> Any:
-    return row.output if isinstance(row, Example) else row.reference
 
 
 def _evidence_check(page_text: PageText) -> Callable[[Sequence[str]], str | None]:

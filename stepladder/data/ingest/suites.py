@@ -40,7 +40,7 @@ _ROWS = [
     _sound("taken", "the dataset has its id"),
     _length("id", LONGEST_ID),
     _length("input", LONGEST_TEXT),
-    _sound("answer", "the answer does not obey the task's output schema"),
+    _sound("answer", "the answer does not obey the task's output schema, or its scorer cannot read it"),
     _sound("evidence", "names evidence that does not exist"),
     _sound("leak", "a case stands in the examples"),
     _sound("conflict", "a known input, with another answer"),

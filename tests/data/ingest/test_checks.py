@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from stepladder.data.ingest.language import language_finder
 from stepladder.data.ingest.private import personal_finder, secret_finder
 from stepladder.data.ingest.quarantine import entries
-from tests.data.ingest.conftest import LONG, Project, case, commit_all, example, make_project
+from stepladder.data.validate import validate_task
+from stepladder.tasks import load_task
+from tests.data.ingest.conftest import LONG, TASK, Project, case, commit_all, example, make_project
 
 # Put together here, so that no scanner of this repository takes them for real.
 TOKEN = "ghp_" + "aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5"
@@ -94,6 +99,62 @@ def test_an_answer_must_obey_the_tasks_schema(project: Project) -> None:
     project.send("tiny/cases/a.jsonl", [case(7, reference=[1]), case(8, reference="no")])
     project.ingest()
     assert failed(project) == {"e11": ["answer"], "c8": ["answer"]}
+
+
+SAID = [
+    *(
+        "On shelf 4.",
+        "Nowhere said. Ask the team.",
+        "Nowhere said.",
+        ".",
+        "' '",
+        "7",
+        "true",
+        "[1]",
+        "[]",
+        "{}",
+    ),
+    '{"security": [], "cost": [], "correctness": []}',
+    '{"cost": [{"line": 3, "issue": "too large"}]}',
+    '{"cost": [{"line": 3}], "style": []}',
+    '{"cost": 3}',
+]
+REFERENCES = [*SAID, 7, True, [], [""], ["yes", "no"], ["a", "Nowhere said."], {}, {"cost": []}, [[1]]]
+SPECS = [
+    {"scorer": "exact"},
+    {"scorer": "short-answer"},
+    {"scorer": "short-answer", "abstention": "Nowhere said."},
+    {"scorer": "exact", "abstention": "Nowhere said.", "output_schema": {"type": "array"}},
+    {"scorer": "issue-f1", "output_schema": {"type": "object", "additionalProperties": {"type": "array"}}},
+    {"scorer": "issue-f1", "abstention": "Nowhere said."},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", SPECS)
+def test_what_is_kept_the_stage_validate_passes(
+    project: Project, tmp_path: Path, spec: dict[str, Any]
+) -> None:
+    task = project.root / "tasks/tiny"
+    (task / "task.yaml").write_text(yaml.safe_dump(TASK | spec))
+    for kind in ("cases", "examples"):
+        (task / f"{kind}.jsonl").write_text("")
+    project.set(refuse_share=1.0)
+    evidence = [[], ["harbour"], ["harbour#tides"], ["harbour#"], ["gone"]]
+    draw = random.Random(0)
+
+    def more(number: int) -> dict[str, Any]:
+        return {"answerable": number % 2 == 0, "evidence": draw.choice(evidence), "slice": draw.choice("ab")}
+
+    rows = [*enumerate(one for one in REFERENCES for _ in range(4))]
+    project.send("tiny/cases/a.jsonl", [case(n, reference=one, **more(n)) for n, one in rows])
+    rows = [*enumerate(one for one in SAID for _ in range(4))]
+    project.send("tiny/examples/a.jsonl", [example(n, completion=one, **more(n)) for n, one in rows])
+    (account,) = project.ingest().accounts
+    for counts in account.plan.counts.values():
+        assert counts.kept > 3
+        assert counts.quarantined > 3
+    assert validate_task(load_task(task), tmp_path / "checked").bad_rows == []
 
 
 @pytest.mark.slow
