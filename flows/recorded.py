@@ -7,8 +7,6 @@ from stepladder.data.git import git
 from stepladder.data.ingest import versions
 from stepladder.files import digest_value
 
-_PARTS = ("cases.jsonl", "examples.jsonl", "knowledge")
-
 
 def record_datasets(place: Place) -> list[str]:
     """Give what neither git nor DVC knows to DVC, and commit that; what was recorded.
@@ -20,7 +18,7 @@ def record_datasets(place: Place) -> list[str]:
     found = [
         path
         for task in place.settings.tasks
-        for part in _PARTS
+        for part in versions.PARTS
         if (place.project / (path := f"tasks/{task}/{part}")).exists()
         and not git(place.project, "ls-files", "--", path, f"{path}.dvc")
     ]

@@ -26,7 +26,7 @@ from stepladder.data.ingest.ledger import Ledger
 from stepladder.data.ingest.plan import make_plan
 from stepladder.data.ingest.records import Account, Kind, Plan
 from stepladder.data.ingest.scratch import sweep
-from stepladder.data.ingest.versions import require_repository
+from stepladder.data.ingest.versions import require_checked_out, require_repository
 from stepladder.errors import StepladderError
 from stepladder.files import read_json, writing
 from stepladder.settings import Settings
@@ -165,11 +165,13 @@ def _resume(place: Place, task: str) -> Iterator[Account]:
         yield _carry_out(place, _read_plan(place, task))
     folder = place.inbox.taken / task
     if not place.inbox.keeps and files_in(folder):
+        require_checked_out(place.root, task)
         yield _carry_out(place, _decide(place, task, {}))
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_batch(place: Place, task: str, deliveries: list[Delivery]) -> Iterator[Account]:
+    require_checked_out(place.root, task)
     place.inbox.take(deliveries)
     versions = {one.name: one.version for one in deliveries}
     yield _carry_out(place, _decide(place, task, versions))

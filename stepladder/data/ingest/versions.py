@@ -13,6 +13,7 @@ from stepladder.data.git import AUTHOR, dvc, git
 from stepladder.errors import StepladderError
 
 TRAILER = "Stepladder-Batch"
+PARTS = ("cases.jsonl", "examples.jsonl", "knowledge")
 
 
 def require_repository(root: Path) -> None:
@@ -31,6 +32,31 @@ def require_repository(root: Path) -> None:
         ) from error
     if not (root / ".dvc").is_dir():
         raise StepladderError("DVC is not set up here", where=str(root.resolve()), remedy="dvc init")
+
+
+def require_checked_out(root: Path, task: str) -> None:
+    """Stop where a dataset is not what DVC recorded of it: a missing one would be taken for an empty one.
+
+    Raises:
+        StepladderError: a part of it is missing, or was changed and not recorded.
+    """
+    paths = [f"tasks/{task}/{part}" for part in PARTS]
+    recorded = [path for path in paths if (root / f"{path}.dvc").is_file()]
+    if not recorded:
+        return
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        outs = list(repo.index.outs)
+        here = {path: repo.find_outs_by_path(str(root / path), outs)[0] for path in recorded}
+        found = {path: out.workspace_status() for path, out in here.items()}
+    if faults := [f"{path} ({next(iter(said.values()))})" for path, said in found.items() if said]:
+        raise StepladderError(
+            f"the dataset is not checked out as it is recorded: {', '.join(faults)}",
+            where=str(root.resolve()),
+            remedy="`dvc checkout` or `dvc pull` brings back what is recorded; `dvc add` and a commit record"
+            " an edit of yours. What waits in the inbox is taken then",
+        )
 
 
 def store(root: Path, paths: Sequence[str]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from stepladder.data.ingest.run import docs_of
+from stepladder.errors import StepladderError
 from tests.data.ingest.conftest import Project, case, example, run
 
 pytestmark = pytest.mark.slow
@@ -55,3 +59,52 @@ def test_a_file_that_comes_again_changes_nothing(project: Project) -> None:
     assert account.commit is None
     assert run(project.root, "git", "rev-parse", "HEAD") == head
     assert len(list((project.root / "quarantine/tiny").iterdir())) == 1
+
+
+def append(path: Path) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(example(6)) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "told", "mend"),
+    [
+        ("examples.jsonl", Path.unlink, r"examples.jsonl \(deleted\)", "checkout"),
+        ("knowledge", shutil.rmtree, r"knowledge \(deleted\)", "checkout"),
+        ("examples.jsonl", append, r"examples.jsonl \(modified\)", "add"),
+    ],
+)
+def test_data_that_is_not_there_as_recorded_is_not_taken_for_the_dataset(
+    *, project: Project, part: str, change: Callable[[Path], None], told: str, mend: str
+) -> None:
+    path = project.root / "tasks/tiny" / part
+    head = run(project.root, "git", "rev-parse", "HEAD")
+    change(path)
+    project.send("tiny/examples/a.jsonl", [example(8)])
+    project.send("tiny/knowledge/reef.md", "# Reef\n")
+    with pytest.raises(StepladderError, match=told):
+        project.ingest()
+    assert run(project.root, "git", "rev-parse", "HEAD") == head
+    assert len([one for one in (project.root / "inbox").rglob("*") if one.is_file()]) == 2
+    target = f"{path}.dvc" if mend == "checkout" else str(path)
+    run(project.root, sys.executable, "-m", "dvc", mend, "-q", target)
+    assert len(project.ingest().accounts) == 1
+    assert project.ids() == [f"e{n}" for n in (0, 1, 2, 3, 4, *([6] if mend == "add" else []), 8)]
+    pages = {one.name for one in (project.root / "tasks/tiny/knowledge").iterdir()}
+    assert pages == {"harbour.md", "reef.md"}
+
+
+def test_a_batch_in_hand_is_gone_on_with_though_it_has_changed_the_dataset(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.send("tiny/examples/a.jsonl", [example(8)])
+    with monkeypatch.context() as patch:
+        patch.setattr("stepladder.data.ingest.quarantine.put", stop)
+        with pytest.raises(KeyboardInterrupt):
+            project.ingest()
+    assert len(project.ingest().accounts) == 1
+    assert project.ids()[-1] == "e8"
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
