@@ -12,7 +12,9 @@ from flows import live
 from flows.place import here
 from stepladder.releases import CHALLENGER, use_mlflow
 
-# Longer than the lease (60 s) of one that was killed while it held the slot, and than one that waits.
+# The shortest that Prefect allows: so long is the slot taken of one that was killed while it held it.
+_LEASE = 60.0
+# Beside the time that one which holds the slot may wait: longer than a lease.
 _PATIENCE = 120.0
 
 
@@ -38,7 +40,15 @@ def promote(task: str, version: str | None = None, run: str | None = None) -> st
     wanted = version or CHALLENGER
     use_mlflow(place.settings.mlflow)
     within_s = place.flows.live_within_s
-    with concurrency(slot_of(task), occupy=1, timeout_seconds=within_s + _PATIENCE, strict=True):
+    with concurrency(
+        slot_of(task),
+        occupy=1,
+        timeout_seconds=within_s + _PATIENCE,
+        lease_duration=_LEASE,
+        strict=True,
+        # A server that is away for a moment ends no promotion: two that move one alias heal each other.
+        raise_on_lease_renewal_failure=False,
+    ):
         if run and (why := live.reason_against(task, wanted)):
             log.info("version %s, proposed by climb %s, is not promoted: %s", wanted, run, why)
             return None

@@ -12,8 +12,8 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --compile-bytecode --constraint requirements/cpu.txt mlflow prefect psycopg2-binary
 
 FROM python:3.11.14-slim-bookworm
-# The folder of artifacts is this user's, and so is a new volume that is mounted over it.
-RUN useradd --uid 10001 --create-home servers && install -d -o servers -g servers /artifacts
+# The folders are this user's, and so is a new volume that is mounted over one.
+RUN useradd --uid 10001 --create-home servers && install -d -o servers -g servers /artifacts /prefect
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false \
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false HEALTH_URL=http://127.0.0.1:5000/health

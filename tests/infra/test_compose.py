@@ -39,8 +39,7 @@ def test_it_runs_what_the_stack_of_one_machine_runs() -> None:
     assert command == f'sh -c "python -m flows.setup && exec {lines["inbox"].partition("keep inbox ")[2]}"'
     assert set(lines) - {"prefect"} <= set(SERVICES)
     # Prefect reads it in the folder where it starts.
-    (mounted,) = SERVICES["prefect-server"]["volumes"]
-    source, target, _ = mounted.split(":")
+    source, target, _ = SERVICES["prefect-server"]["volumes"][1].split(":")
     assert (FOLDER / source).resolve() == ROOT / "prefect.toml"
     assert f"WORKDIR {Path(target).parent}" in (ROOT / "infra/images/servers.Dockerfile").read_text()
 
@@ -58,6 +57,16 @@ def test_a_service_is_hardened_pinned_and_its_health_is_known(name: str) -> None
     for needed, how in service.get("depends_on", {}).items():
         assert needed in SERVICES
         assert how == {"condition": "service_healthy"}
+
+
+def test_what_a_server_must_remember_lies_in_a_volume() -> None:
+    """Prefect's leases lie in its home; the folder in the image is the server's own user's."""
+    for name, folder in (("mlflow", "/artifacts"), ("prefect-server", "/prefect")):
+        assert f"{folder.strip('/')}:{folder}" in SERVICES[name]["volumes"]
+        installed = re.search(r"install -d -o servers -g servers (.*)", DOCKERFILES[0].read_text())
+        assert installed
+        assert folder in installed[1].split()
+    assert SERVICES["prefect-server"]["environment"]["PREFECT_HOME"] == "/prefect"
 
 
 def test_ports_are_published_on_the_loopback_only() -> None:
