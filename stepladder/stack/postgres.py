@@ -21,7 +21,7 @@ _WAIT_S = 60
 
 def obstacle(place: Place) -> str:
     """Why there can be no Postgres here; empty where there can be."""
-    if not _program("initdb"):
+    if not program("initdb"):
         return "Postgres is not installed"
     if os.geteuid() != 0:
         return ""
@@ -76,6 +76,13 @@ def is_running(place: Place) -> bool:
     """Whether the project's server runs."""
     # Its exit code 3: it does not.
     return _data(place).is_dir() and _call(["pg_ctl", "status", "-D", str(_data(place))]).returncode == 0
+
+
+def program(name: str) -> str | None:
+    """The path of one of Postgres' programs, the newest version's; None where it is not installed."""
+    newest_first = sorted(_DEBIAN.glob("*/bin"), key=lambda folder: int(folder.parent.name), reverse=True)
+    folders = [*map(str, newest_first), os.environ.get("PATH", "")]
+    return shutil.which(name, path=os.pathsep.join(folders))
 
 
 def password(place: Place) -> str:
@@ -147,16 +154,10 @@ def _has_account() -> bool:
     return any(entry.pw_name == _ACCOUNT for entry in pwd.getpwall())
 
 
-def _program(name: str) -> str | None:
-    newest_first = sorted(_DEBIAN.glob("*/bin"), key=lambda folder: int(folder.parent.name), reverse=True)
-    folders = [*map(str, newest_first), os.environ.get("PATH", "")]
-    return shutil.which(name, path=os.pathsep.join(folders))
-
-
 def _call(command: list[str]) -> subprocess.CompletedProcess[str]:
-    program = _program(command[0])
-    assert program  # `obstacle` asked for it
-    return _run([program, *command[1:]])
+    path = program(command[0])
+    assert path  # `obstacle` asked for it
+    return _run([path, *command[1:]])
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

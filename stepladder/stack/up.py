@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from stepladder.files import write_text
+from stepladder.stack import postgres
 from stepladder.stack.database import Database, start_database
 from stepladder.stack.ending import end_all
 from stepladder.stack.environment import addresses, as_shell, environment
@@ -42,6 +43,7 @@ def up(root: Path, wait_s: float, say: Say) -> Running:
         running = read_running(place)
         if running and running.lives:
             say("the stack runs already")
+            _wake_database(place, running, say)
             await_all(place, running, wait_s, since=0, say=say)
             set_up_flows(place, running.ports, say)  # the `up` that started it may have been killed before
             return running
@@ -95,6 +97,13 @@ def _start(place: Place, say: Say) -> Running:
     record(place, running)
     write_text(place.environment, as_shell(addresses(place, ports)))
     return running
+
+
+def _wake_database(place: Place, running: Running, say: Say) -> None:
+    """Start Postgres where it was ended under the services, which connect to it again by themselves."""
+    if running.database == "postgres" and not postgres.is_running(place):
+        say("Postgres has ended; starting it again")
+        postgres.start(place, running.ports["postgres"])
 
 
 def _tell_database(place: Place, database: Database, say: Say) -> None:

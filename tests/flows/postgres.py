@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stepladder.stack.postgres import program
+
 ACCOUNT = "postgres" if os.geteuid() == 0 else None  # Postgres refuses to be root
 
 
@@ -35,8 +37,9 @@ def postgres(*names: str) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(*command: str, check: bool = True) -> None:
+def _run(name: str, *arguments: str, check: bool = True) -> None:
     quiet = subprocess.DEVNULL
+    command = [str(program(name)), *arguments]
     subprocess.run(
         command, cwd="/", user=ACCOUNT, group=ACCOUNT, stdin=quiet, stdout=quiet, stderr=quiet, check=check
     )

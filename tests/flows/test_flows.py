@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -15,9 +14,11 @@ import psutil
 import pytest
 import yaml
 
+from flows.promote import slot_of
 from stepladder.data.ingest.events import send_event
 from stepladder.data.ingest.records import Counts, DatasetUpdated
 from stepladder.promotion import note_live, standing
+from stepladder.stack.postgres import program
 from tests.flows.house import House, house
 from tests.flows.postgres import postgres
 from tests.flows.project import PARAMS, add_example, commit, dvc, row, run, state_of, wait_until
@@ -40,7 +41,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder, before = tmp_path_factory.mktemp("flows"), mlflow.get_tracking_uri()
     uri, server = f"sqlite:///{folder}/mlflow.db", {}
     with ExitStack() as stack:
-        if shutil.which("initdb"):
+        if program("initdb"):
             database = stack.enter_context(postgres("prefect", "mlflow"))
             uri = f"postgresql+psycopg2://{database}/mlflow"
             server = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}/prefect"}
@@ -248,6 +249,19 @@ def test_kill_9_of_the_server_ends_no_run_that_lives(here: House) -> None:
     assert here.await_state(held, *FINAL) == "Completed", here.logs(held)
 
 
+def test_kill_9_of_the_server_and_of_a_promotion_leaves_no_slot_taken(here: House) -> None:
+    body = {"names": [slot_of(TASK)], "slots": 1, "mode": "concurrency", "lease_duration": 60}
+    lease = here.ask("POST", "/v2/concurrency_limits/increment-with-lease", body)["lease_id"]
+    here.stop("server")
+    here.start_server()
+    # One that lives goes on holding it; this one is dead from here on.
+    here.ask("POST", f"/v2/concurrency_limits/leases/{lease}/renew", {"lease_duration": 60})
+    promoted = here.run("promote/promote", task=TASK, version="1")
+    wait_until(lambda: not standing(TASK).versions["1"].live, 150, "the slot")
+    note_live(TASK, "1")
+    assert here.await_state(promoted, *FINAL) == "Completed", here.logs(promoted)
+
+
 def test_newer_data_ends_a_running_climb_where_that_is_asked_for(here: House) -> None:
     set_flows(here, supersede_running=True)
     add_example(here.project, 70)  # so that what comes after `train` is stale, too
@@ -339,3 +353,10 @@ def test_a_stage_is_run_again_only_where_that_may_help(
     started = here.run("climb/climb")
     assert here.await_state(started, *FINAL) == state
     assert sum(line == "train: reading 1 files" for line in here.logs(started)) == times
+
+
+@pytest.mark.skipif(not program("initdb"), reason="without Postgres all of the above ran on SQLite")
+def test_a_climb_on_sqlite(tmp_path: Path) -> None:
+    with house(tmp_path) as small:
+        climbed = small.run("climb/climb")
+        assert small.await_state(climbed, *FINAL) == "Completed", small.logs(climbed)

@@ -22,7 +22,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 def test_without_postgres_both_are_sqlite_files_of_the_project(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "_program", lambda _: None)
+    monkeypatch.setattr(postgres, "program", lambda _: None)
     found = start_database(place, 1)
     assert (found.kind, found.why) == ("sqlite", "Postgres is not installed")
     assert found.mlflow == f"sqlite:///{place.root}/mlflow.db"
@@ -34,7 +34,7 @@ def test_without_postgres_both_are_sqlite_files_of_the_project(
 def test_root_without_another_user_falls_back_and_says_why(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "_program", lambda name: name)
+    monkeypatch.setattr(postgres, "program", lambda name: name)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(postgres, "_ACCOUNT", "no-such-user-here")
     assert "no user 'no-such-user-here'" in start_database(place, 1).why

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from honcho.environ import parse_procfile
 
@@ -16,6 +17,7 @@ from stepladder.errors import StepladderError
 from stepladder.stack.flows import set_up_flows
 from stepladder.stack.place import open_place
 from stepladder.stack.processes import marked
+from stepladder.stack.running import Running
 from stepladder.stack.services import SERVICES, listed
 from stepladder.stack.up import down, up
 from tests.serving.house import wait_until
@@ -62,6 +64,24 @@ def test_a_service_that_is_not_up_in_time_is_named_and_all_is_ended(project: Pro
     assert done.returncode == 1
     assert "MLflow was not up within 1 s" in done.stderr
     assert marked(project.root) == []
+
+
+def test_up_starts_a_postgres_again_that_ended_under_a_stack_that_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = psutil.Process().create_time()
+    runs = Running(pid=os.getpid(), created=created, ports=project.ports, database="postgres")
+    started: list[int] = []
+    for name in ("await_all", "set_up_flows"):
+        monkeypatch.setattr(f"stepladder.stack.up.{name}", lambda *_, **__: None)
+    monkeypatch.setattr("stepladder.stack.up.read_running", lambda _: runs)
+    monkeypatch.setattr("stepladder.stack.postgres.is_running", lambda _: bool(started))
+    monkeypatch.setattr("stepladder.stack.postgres.start", lambda _, port: started.append(port))
+    said: list[str] = []
+    for _ in range(2):
+        up(project.root, 1, said.append)
+    assert started == [project.ports["postgres"]]
+    assert said.count("Postgres has ended; starting it again") == 1
 
 
 @pytest.mark.slow
