@@ -157,7 +157,8 @@ class RemoteInbox:
         found = []
         for path, info in self._files.find(self._prefix, detail=True).items():
             name = path.removeprefix(self._prefix).lstrip("/")
-            version = str(info.get("ETag") or f"{info.get('size')}-{_moment(info)}")
+            # The time too: an object that is put back to what it was has the ETag that it had then.
+            version = f"{info.get('ETag') or info.get('size')}-{_moment(info)}"
             if _is_finished(PurePosixPath(name)) and not self._seen(name, version):
                 found.append(Delivery(name, _moment(info), version))
         return sorted(found, key=lambda one: (one.modified, one.name))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,19 @@ class TestAtUrl:
         assert remote.waiting() == []
         remote.send("t/examples/a.jsonl", b"three")
         assert [one.name for one in remote.waiting()] == ["t/examples/a.jsonl"]
+
+    def test_an_object_that_is_put_back_to_what_it_was_is_read_again(
+        self, remote: RemoteInbox, seen: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As S3 tells it: the ETag is that of the content."""
+        path, hour = "/bucket/in/t/knowledge/a.md", datetime(2026, 1, 1, tzinfo=UTC)
+        remote.send("t/knowledge/a.md", b"A")
+        for number, etag in enumerate(("A", "B", "A")):
+            info = {"size": 1, "ETag": etag, "LastModified": hour + timedelta(hours=number)}
+            monkeypatch.setattr(remote._files, "find", lambda *_, told=info, **__: {path: told})
+            (one,) = remote.waiting()
+            seen.add((one.name, one.version))
+            assert remote.waiting() == []
 
     def test_a_hidden_or_unfinished_object_is_left_alone(self, remote: RemoteInbox) -> None:
         remote.send("t/examples/.a.jsonl", b"")
