@@ -13,8 +13,9 @@ from serving.gateway import Gateway
 from serving.store import Event
 from serving.wire import Feedback, FeedbackReceipt
 from stepladder.data.answers import answer_check
+from stepladder.data.ingest.inbox import open_inbox
 from stepladder.data.references import abstains
-from stepladder.files import digest_value, write_jsonl
+from stepladder.files import digest_value, jsonl_text
 from stepladder.tasks import TaskSpec
 
 routes = APIRouter()
@@ -69,9 +70,10 @@ def _to_inbox(gateway: Gateway, asked: Event, correction: str, number: str) -> s
         answerable = not abstains(spec, correction)
     answer = gateway.redact(correction)
     row = {"id": number, "messages": _turns(asked.body["messages"], answer), "answerable": answerable}
-    path = Path(asked.task) / "corrections" / f"{number}.jsonl"
-    write_jsonl(gateway.settings.inbox / path, [row])
-    return path.as_posix()
+    name = f"{asked.task}/corrections/{number}.jsonl"
+    inbox = open_inbox(gateway.settings.inbox, Path(), 0, Path(), lambda *_: False)
+    inbox.send(name, jsonl_text([row]).encode())
+    return name
 
 
 def _check_schema(spec: TaskSpec, correction: str) -> None:

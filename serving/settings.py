@@ -116,7 +116,7 @@ class ServingSettings(Strict):
     port: int = Field(default=8080, ge=0, le=65535)
     page: bool = True
     keys: Path = Path("var/keys.json")
-    inbox: Path = Path("inbox")
+    inbox: str = Field(default="inbox", description="a folder, or a URL that fsspec writes to")
     tasks: dict[str, TaskServing] = Field(default={})
     limits: Limits = Limits()
     records: Records = Records()

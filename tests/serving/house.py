@@ -184,7 +184,7 @@ def house_in(folder: Path, says: Says = echo, latency_s: float = 0.0, **settings
     defaults["records"]["path"] = folder / "records.sqlite"
     defaults |= {
         "keys": folder / "keys.json",
-        "inbox": folder / "inbox",
+        "inbox": str(folder / "inbox"),
         "tasks": {"docs": {"inline_sources": True}},
     }
     for name, value in settings.items():

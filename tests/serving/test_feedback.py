@@ -25,7 +25,7 @@ def give(gate: Gate, interaction: str, **told: object):  # noqa: ANN201
 
 
 def rows(gate: Gate, task: str = "docs") -> list[Example]:
-    folder = gate.house.settings.inbox / task / "corrections"
+    folder = Path(gate.house.settings.inbox) / task / "corrections"
     return [
         Example.model_validate(json.loads(line))
         for path in sorted(folder.glob("*.jsonl"))
@@ -50,7 +50,7 @@ def test_a_correction_becomes_a_redacted_example(gate: Gate) -> None:
     assert answer.json()["row"] == f"docs/corrections/{row.id}.jsonl"
     assert row.input == "Mail [email]: what is the default of state?"
     assert (row.output, row.answerable) == ("enabled, says [email]", True)
-    assert not [path for path in gate.house.settings.inbox.rglob("*") if path.name.startswith(".")]
+    assert not [path for path in Path(gate.house.settings.inbox).rglob("*") if path.name.startswith(".")]
 
 
 def test_a_correction_that_is_sent_again_is_one_row(gate: Gate) -> None:
@@ -60,6 +60,17 @@ def test_a_correction_that_is_sent_again_is_one_row(gate: Gate) -> None:
     assert len(rows(gate)) == 1
     give(gate, interaction, correction="disabled")
     assert len(rows(gate)) == 2
+
+
+def test_a_correction_goes_to_an_inbox_at_a_url(house: House) -> None:
+    import fsspec
+
+    house.settings = house.settings.model_copy(update={"inbox": "memory://corrected"})
+    with answering(house) as gate:
+        row = give(gate, ask(gate), correction="enabled").json()["row"]
+        files = fsspec.filesystem("memory")
+        assert json.loads(files.cat(f"/corrected/{row}"))["messages"][-1]["content"] == "enabled"
+        files.rm("/corrected", recursive=True)
 
 
 @pytest.mark.parametrize("correction", [ABSTENTION.lower(), f"{ABSTENTION} Ask the team."])

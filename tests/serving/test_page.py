@@ -93,7 +93,7 @@ def test_a_person_gives_a_thumb_and_a_correction(page: Any, gate: Gate) -> None:
     answer.get_by_text("kept for the next climb").wait_for()
 
     assert [record.get("thumb") for record in gate.records("feedback")] == ["down", None]
-    row = next((gate.house.settings.inbox / "docs" / "corrections").glob("*.jsonl"))
+    row = next((Path(gate.house.settings.inbox) / "docs" / "corrections").glob("*.jsonl"))
     assert json.loads(row.read_text())["messages"][-1]["content"] == "enabled"
 
 
