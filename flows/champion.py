@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flows.interactions import KEY
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.score import score_response
@@ -58,7 +59,7 @@ def scores_through(gateway: str, spec: TaskSpec, task: str, cases: Sequence[Case
     """
     from openai import OpenAI, OpenAIError
 
-    key = os.environ.get("STEPLADDER_API_KEY", "none")
+    key = os.environ.get(KEY, "none")
     found = []
     try:
         with OpenAI(base_url=f"{gateway.rstrip('/')}/v1", api_key=key, timeout=_TIMEOUT_S) as client:

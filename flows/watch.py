@@ -14,7 +14,7 @@ from prefect.deployments import run_deployment
 from prefect.events import emit_event
 
 from flows import champion, measures
-from flows.interactions import Asked, read_asked, records_of
+from flows.interactions import Asked, own_key, read_asked, read_corrected, records_of
 from flows.measures import Measure
 from flows.passing import RUN_AGAIN
 from flows.place import Place, here
@@ -68,7 +68,8 @@ def take(place: Place, task: Task, serving: Registered) -> list[Measure]:
     """The measures of a task's champion."""
     wanted, name = place.flows.watch, task.name
     since = time.time() - wanted.days * 86400
-    asked = read_asked(records_of(place.project), name, since, wanted.questions)
+    of_users = (records_of(place.project), name, since, wanted.questions, own_key(place.project))
+    asked, corrected = read_asked(*of_users), read_corrected(*of_users)
     retrieves = serving.release.plan.retrieval
     with open_place(place.project, place.settings) as held:
         accounts = held.ledger.accounts()
@@ -81,7 +82,7 @@ def take(place: Place, task: Task, serving: Registered) -> list[Measure]:
         ),
         _fresh(place, task, serving),
         measures.score(
-            "corrected answers", measures.corrected_scores(task.spec, asked), wanted.fewest, task.spec
+            "corrected answers", measures.corrected_scores(task.spec, corrected), wanted.fewest, task.spec
         ),
         measures.in_form(task.spec, asked, wanted.fewest, champion.valid_rate(serving) - task.spec.margin),
         measures.nothing_relevant(asked, wanted.fewest, wanted.nothing_relevant, retrieves=retrieves),

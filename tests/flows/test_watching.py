@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 
 from flows import measures
-from flows.interactions import Asked, read_asked, records_of
+from flows.interactions import KEY, Asked, own_key, read_asked, read_corrected, records_of
+from serving.auth import create_key, read_keys
 from serving.store import Event, Store
 from stepladder.data.ingest.records import Account, PageChange, Plan
 from stepladder.promotion import Standing
@@ -28,29 +31,63 @@ def asked(outcome: str = "answered", chunks: int = 1, correction: str | None = N
     return Asked(question="q", answer="yes", outcome=outcome, chunks=chunks, correction=correction)
 
 
+@contextmanager
+def store_at(path: Path) -> Iterator[Store]:
+    store = Store(path, lambda value: value, retention_days=3650, most_pending=10_000)
+    yield store
+    asyncio.run(store.committed())
+    store.close()
+
+
+def put(store: Store, name: str, at: float, key: str = "user", task: str = "ports", **told: Any) -> None:
+    said = {"messages": [{"role": "user", "content": f"question {name}"}], "key": key}
+    store.append(Event("asked", name, task, "r", said, at))
+    store.append(Event("answered", name, task, "r", {"outcome": "answered", "answer": "a"} | told, at))
+
+
 def test_the_records_of_a_gateway_are_read(tmp_path: Path) -> None:
     (tmp_path / "serving.yaml").write_text("records: {path: var/kept.sqlite}\n")
     path = records_of(tmp_path)
     assert read_asked(path, "ports", 0, 10) == []
-    store = Store(path, lambda value: value, retention_days=3650, most_pending=100)
     now = datetime.now(UTC).timestamp()
-    for number, outcome in enumerate(("answered", "abstained", "cancelled", "answered")):
-        said = [{"role": "user", "content": f"question {number}"}]
-        told = {"outcome": outcome, "answer": f"answer {number}", "chunks": [["a", 0.5]] * (number % 2)}
-        task = "other" if number == 3 else "ports"
-        store.append(Event("asked", str(number), task, "r", {"messages": said}, now + number))
-        store.append(Event("answered", str(number), task, "r", told, now + number))
-    store.append(Event("feedback", "0", "ports", "r", {"thumb": "down"}, now))
-    store.append(Event("feedback", "0", "ports", "r", {"correction": "9100"}, now))
-    asyncio.run(store.committed())
-    store.close()
-    found = read_asked(path, "ports", 0, 10)
+    with store_at(path) as store:
+        put(store, "0", now)
+        put(store, "1", now + 1, outcome="abstained", chunks=[["a", 0.5]])
+        put(store, "2", now + 2, outcome="cancelled")
+        put(store, "3", now + 3, task="other")
+        for told in ({"thumb": "down"}, {"correction": "9100"}):
+            store.append(Event("feedback", "0", "ports", "r", told, now))
+    found = sorted(read_asked(path, "ports", 0, 10), key=lambda one: one.question)
     assert [(one.question, one.outcome, one.chunks, one.correction) for one in found] == [
-        ("question 1", "abstained", 1, None),
         ("question 0", "answered", 0, "9100"),
+        ("question 1", "abstained", 1, None),
     ]
-    assert [one.question for one in read_asked(path, "ports", 0, 1)] == ["question 1"]
+    assert len(read_asked(path, "ports", 0, 1)) == 1
     assert read_asked(path, "ports", now + 60, 10) == []
+
+
+def test_a_sample_of_all_the_time_is_read_and_every_correction_and_not_what_the_watch_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "serving.yaml").write_text("records: {path: kept.sqlite}\nkeys: keys.json\n")
+    monkeypatch.delenv(KEY, raising=False)
+    assert own_key(tmp_path) is None
+    monkeypatch.setenv(KEY, create_key(tmp_path / "keys.json", "watch", frozenset({"chat"}), 60))
+    create_key(tmp_path / "keys.json", "app", frozenset({"chat"}), 60)
+    (mine, user) = (one.id for one in read_keys(tmp_path / "keys.json"))
+    assert own_key(tmp_path) == mine
+    path, now = records_of(tmp_path), datetime.now(UTC).timestamp()
+    with store_at(path) as store:
+        for number in range(400):
+            put(store, f"{number:03}", now + number, key=mine if number % 2 else user)
+        for number in (0, 1, 2):
+            store.append(Event("feedback", f"{number:03}", "ports", "r", {"correction": "c"}, now))
+    found = [int(one.question.split()[1]) for one in read_asked(path, "ports", 0, 40, mine)]
+    assert len(found) == 40
+    assert not [number for number in found if number % 2]
+    assert 120 < sum(found) / 40 < 280  # of the newest 40 the mean is 360
+    corrected = [one.question for one in read_corrected(path, "ports", 0, 40, mine)]
+    assert corrected == ["question 002", "question 000"]
 
 
 @pytest.mark.parametrize(
