@@ -9,10 +9,12 @@ from pathlib import Path
 
 from flows.interactions import KEY
 from stepladder.errors import StepladderError
+from stepladder.evaluation.looks import Look, case_digests, count_looks
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.score import score_response
 from stepladder.ladder.form import Verdict
 from stepladder.releases import CHAMPION, OUTCOMES, VERDICT, Registered, registered_name, with_alias
+from stepladder.settings import Mlflow
 from stepladder.stages.workspace import load
 from stepladder.tasks import Case, TaskSpec
 
@@ -33,9 +35,26 @@ def made_at(champion: Registered) -> datetime:
     return datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
 
 
-def looks_at(champion: Registered) -> int | None:
-    """How often verdicts had looked at its cases when it was chosen."""
-    return load(Verdict, champion.folder / VERDICT).case_set.looks
+def looks_at(champion: Registered, mlflow: Mlflow, project: Path, noted: Sequence[Look]) -> int | None:
+    """How often verdicts have looked at its cases by now; None where it was registered without outcomes.
+
+    Args:
+        champion: the release.
+        mlflow: where climbs log their looks.
+        project: the project's folder.
+        noted: looks that no climb has logged yet.
+    """
+    path, digests = champion.folder / OUTCOMES, load(Verdict, champion.folder / VERDICT).digests
+    if not path.is_file():
+        return None
+    # That of its verdict, of which it was one rung.
+    look = Look(
+        task=champion.release.task,
+        case_set=digests["case_set"],
+        responses=digests["responses"],
+        cases=case_digests({champion.release.plan.rung: load(RungOutcomes, path)}),
+    )
+    return count_looks(mlflow.tracking_uri, mlflow.experiment, look, project, noted)
 
 
 def valid_rate(champion: Registered) -> float:

@@ -118,7 +118,7 @@ def worn_test(looks: int | None, budget: int) -> Measure:
     """How often verdicts looked at the cases that chose the champion."""
     if looks is None:
         return silent("looks at the test", budget, "they were not counted")
-    told = f"{looks} verdicts looked at these cases; {budget} wear them out"
+    told = f"{looks} verdicts looked at these cases; more than {budget} wear them out"
     return Measure(name="looks at the test", value=looks, limit=budget, is_finding=looks > budget, told=told)
 
 

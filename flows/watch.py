@@ -21,7 +21,7 @@ from flows.place import Place, here
 from flows.tell import key_of
 from stepladder.data.ingest.run import open_place
 from stepladder.errors import StepladderError
-from stepladder.evaluation.looks import store_is_missing
+from stepladder.evaluation.looks import noted_looks, store_is_missing
 from stepladder.releases import Registered, use_mlflow
 from stepladder.serving_record import RECORD, read_record
 from stepladder.stages.workspace import Workspace
@@ -70,6 +70,7 @@ def take(place: Place, task: Task, serving: Registered) -> list[Measure]:
     since = time.time() - wanted.days * 86400
     of_users = (records_of(place.project), name, since, wanted.questions, own_key(place.project))
     asked, corrected = read_asked(*of_users), read_corrected(*of_users)
+    workspace = Workspace(place.project, place.settings)
     retrieves = serving.release.plan.retrieval
     with open_place(place.project, place.settings) as held:
         accounts = held.ledger.accounts()
@@ -88,7 +89,10 @@ def take(place: Place, task: Task, serving: Registered) -> list[Measure]:
         measures.nothing_relevant(asked, wanted.fewest, wanted.nothing_relevant, retrieves=retrieves),
         _drift(place, task, asked),
         measures.index_age(accounts, name, made, now, wanted.index_days),
-        measures.worn_test(champion.looks_at(serving), place.settings.evaluation.looks),
+        measures.worn_test(
+            champion.looks_at(serving, place.settings.mlflow, place.project, noted_looks(workspace.looks)),
+            place.settings.evaluation.looks,
+        ),
     ]
 
 

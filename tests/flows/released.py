@@ -41,7 +41,7 @@ _RUNG: dict[str, Any] = {
     "design_effect": 1.0,
     "sd": 0.1,
 }
-_VERDICT: dict[str, Any] = {
+VERDICT_OF_TINY: dict[str, Any] = {
     "task": TASK,
     "title": "T",
     "decision": "promote",
@@ -89,7 +89,7 @@ def give_verdict(project: Path, mlflow_uri: str) -> None:
     """Let a stage of the project reach a verdict, whose release is registered as version 1."""
     import mlflow
 
-    verdict = Verdict.model_validate(_VERDICT)
+    verdict = Verdict.model_validate(VERDICT_OF_TINY)
     write_json(project / "verdict.json", verdict.model_dump(mode="json"))
     dag = yaml.safe_load((project / "dvc.yaml").read_text())
     made = f"build/{TASK}/verdict.json"

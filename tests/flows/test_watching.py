@@ -13,14 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows import measures
+from flows import champion, measures
 from flows.interactions import KEY, Asked, own_key, read_asked, read_corrected, records_of
 from serving.auth import create_key, read_keys
 from serving.store import Event, Store
 from stepladder.data.ingest.records import Account, PageChange, Plan
+from stepladder.evaluation.looks import case_set_digest
+from stepladder.files import write_json
 from stepladder.promotion import Standing
+from stepladder.releases import OUTCOMES, VERDICT, Registered
 from stepladder.serving_record import Answering, ServingRecord, TaskRecord
+from stepladder.settings import Mlflow
 from stepladder.tasks import TaskSpec
+from tests.evaluation.test_summary import outcome, rung
+from tests.flows.released import VERDICT_OF_TINY
+from tests.test_release_aliases import release
 
 SPEC = TaskSpec.model_validate(
     {"title": "T", "scorer": "exact", "bars": {"score": 0.8}, "margin": 0.05, "monthly_requests": 10}
@@ -164,6 +171,30 @@ def test_the_index_ages_from_the_first_page_that_it_misses() -> None:
 @pytest.mark.parametrize(("looks", "is_finding"), [(10, False), (11, True), (None, False)])
 def test_a_test_wears_out(*, looks: int | None, is_finding: bool) -> None:
     assert measures.worn_test(looks, 10).is_finding == is_finding
+
+
+@pytest.mark.slow
+def test_looks_go_on_being_counted_after_the_champion_was_chosen(mlflow_store: Path, tmp_path: Path) -> None:
+    import mlflow
+
+    outcomes = rung([outcome(number, 1.0) for number in range(4)], "prompt")
+    digests = {"case_set": case_set_digest({"prompt": outcomes}), "responses": "those that chose it"}
+    write_json(tmp_path / VERDICT, VERDICT_OF_TINY | {"digests": digests})
+    serving = Registered(release=release(), version="1", folder=tmp_path)
+    store = Mlflow(tracking_uri=f"sqlite:///{mlflow_store}/mlflow.db", experiment="tests")
+    assert champion.looks_at(serving, store, tmp_path, []) is None
+    write_json(tmp_path / OUTCOMES, outcomes.model_dump(mode="json"))
+
+    def looks() -> int | None:
+        return champion.looks_at(serving, store, tmp_path, [])
+
+    assert looks() == 1
+    for responses in (digests["responses"], "later", "later", "last"):
+        with mlflow.start_run():
+            mlflow.log_params({"digest.case_set": digests["case_set"], "digest.responses": responses})
+    with mlflow.start_run():
+        mlflow.log_params({"digest.case_set": "of other cases", "digest.responses": "others"})
+    assert looks() == 3
 
 
 def record(*, alive: bool, age_s: float = 0) -> ServingRecord:
