@@ -16,7 +16,7 @@ from stepladder.ladder.form import Verdict
 from stepladder.releases import CHAMPION, OUTCOMES, VERDICT, Registered, registered_name, with_alias
 from stepladder.settings import Mlflow
 from stepladder.stages.workspace import load
-from stepladder.tasks import Case, TaskSpec
+from stepladder.tasks import Case, Task, TaskSpec
 
 _TIMEOUT_S = 120.0
 _HEALTH_S = 5.0
@@ -55,6 +55,12 @@ def looks_at(champion: Registered, mlflow: Mlflow, project: Path, noted: Sequenc
         cases=case_digests({champion.release.plan.rung: load(RungOutcomes, path)}),
     )
     return count_looks(mlflow.tracking_uri, mlflow.experiment, look, project, noted)
+
+
+def has_present_pages(champion: Registered, task: Task) -> bool | None:
+    """Whether its index was made of the pages that the task has now; None where its verdict does not say."""
+    then = load(Verdict, champion.folder / VERDICT).digests.get("knowledge")
+    return None if then is None else then == task.digests().get("knowledge")
 
 
 def valid_rate(champion: Registered) -> float:

@@ -31,9 +31,17 @@ def silent(name: str, limit: float, why: str) -> Measure:
     return Measure(name=name, value=None, limit=limit, is_finding=False, told=why)
 
 
-def nothing_relevant(asked: Sequence[Asked], fewest: int, limit: float, *, retrieves: bool) -> Measure:
-    """The share of questions that found no chunk, or that the model would not answer from those it got."""
+def nothing_relevant(
+    asked: Sequence[Asked], fewest: int, limit: float, *, retrieves: bool, abstains: bool
+) -> Measure:
+    """The share of questions that found no chunk, or that the model would not answer from those it got.
+
+    A search finds something for any question, and its scores, which come from ranks, do not tell how near it
+    is: of a task without an abstention (``abstains`` is false) nothing is known.
+    """
     name = "nothing relevant"
+    if not abstains:
+        return silent(name, limit, "the task has no abstention (task.yaml), by which a model could say so")
     if len(asked) < fewest:
         return silent(name, limit, f"{len(asked)} questions are too few ({fewest})")
     without = sum(one.outcome == "abstained" or (retrieves and not one.chunks) for one in asked)
@@ -105,12 +113,26 @@ def _case(number: int, asked: Asked) -> Case:
     )
 
 
-def index_age(accounts: Sequence[Account], task: str, made: datetime, now: datetime, limit: float) -> Measure:
-    """Days that the oldest changed page waits for the index that answers, which was made at ``made``."""
+def index_age(
+    accounts: Sequence[Account], task: str, made: datetime, now: datetime, limit: float, *, same: bool | None
+) -> Measure:
+    """Days that the oldest changed page waits for the index that answers.
+
+    Args:
+        accounts: what arrived.
+        task: its name.
+        made: when the release was registered. What came while its climb ran is not in it.
+        now: the present.
+        limit: most days.
+        same: whether the pages are those that the index was made of; None where that is not known.
+    """
     plans = [one.plan for one in accounts if one.plan.task == task and one.plan.pages]
-    late = [moment for one in plans if (moment := datetime.fromisoformat(one.occurred)) > made]
+    came = [datetime.fromisoformat(one.occurred) for one in plans]
+    late = [] if same else [moment for moment in came if moment > made]
+    if same is False and not late:
+        late = came[-1:] or [made]  # the last delivery at least, or an edit that no delivery tells of
     days = (now - min(late)).total_seconds() / 86400 if late else 0.0
-    told = f"{len(late)} deliveries of pages came after it was made" if late else "it has all pages"
+    told = f"{len(late)} changes of pages are not in it" if late else "it has all pages"
     return Measure(name="index age", value=days, limit=limit, is_finding=days > limit, told=told)
 
 

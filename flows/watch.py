@@ -19,7 +19,7 @@ from flows.measures import Measure
 from flows.passing import RUN_AGAIN
 from flows.place import Place, here
 from flows.tell import key_of
-from stepladder.data.ingest.run import open_place
+from stepladder.data.ingest.run import read_accounts
 from stepladder.errors import StepladderError
 from stepladder.evaluation.looks import noted_looks, store_is_missing
 from stepladder.releases import Registered, use_mlflow
@@ -72,9 +72,6 @@ def take(place: Place, task: Task, serving: Registered) -> list[Measure]:
     asked, corrected = read_asked(*of_users), read_corrected(*of_users)
     workspace = Workspace(place.project, place.settings)
     retrieves = serving.release.plan.retrieval
-    with open_place(place.project, place.settings) as held:
-        accounts = held.ledger.accounts()
-    made, now = champion.made_at(serving), datetime.now(UTC)
     return [
         measures.engine(
             read_record(place.project / ".stepladder" / RECORD),
@@ -86,9 +83,15 @@ def take(place: Place, task: Task, serving: Registered) -> list[Measure]:
             "corrected answers", measures.corrected_scores(task.spec, corrected), wanted.fewest, task.spec
         ),
         measures.in_form(task.spec, asked, wanted.fewest, champion.valid_rate(serving) - task.spec.margin),
-        measures.nothing_relevant(asked, wanted.fewest, wanted.nothing_relevant, retrieves=retrieves),
+        measures.nothing_relevant(
+            asked,
+            wanted.fewest,
+            wanted.nothing_relevant,
+            retrieves=retrieves,
+            abstains=task.spec.abstention is not None,
+        ),
         _drift(place, task, asked),
-        measures.index_age(accounts, name, made, now, wanted.index_days),
+        _index_age(place, task, serving),
         measures.worn_test(
             champion.looks_at(serving, place.settings.mlflow, place.project, noted_looks(workspace.looks)),
             place.settings.evaluation.looks,
@@ -108,6 +111,20 @@ def _fresh(place: Place, task: Task, serving: Registered) -> Measure:
         get_run_logger().warning("%s", error)
         return measures.silent("fresh cases", spec.bars.score - spec.margin, error.what)
     return measures.score("fresh cases", scores, wanted.fewest, spec)
+
+
+def _index_age(place: Place, task: Task, serving: Registered) -> Measure:
+    limit = place.flows.watch.index_days
+    if not serving.release.plan.retrieval:
+        return measures.silent("index age", limit, "the champion answers without documents")
+    return measures.index_age(
+        read_accounts(place.project),
+        task.name,
+        champion.made_at(serving),
+        datetime.now(UTC),
+        limit,
+        same=champion.has_present_pages(serving, task),
+    )
 
 
 def _drift(place: Place, task: Task, asked: list[Asked]) -> Measure:

@@ -109,8 +109,10 @@ def test_a_sample_of_all_the_time_is_read_and_every_correction_and_not_what_the_
 def test_questions_that_nothing_answers_are_counted(
     *, some: list[Asked], retrieves: bool, value: float | None, is_finding: bool
 ) -> None:
-    found = measures.nothing_relevant(some, fewest=10, limit=0.2, retrieves=retrieves)
+    found = measures.nothing_relevant(some, fewest=10, limit=0.2, retrieves=retrieves, abstains=True)
     assert (found.value, found.is_finding) == (value, is_finding)
+    silent = measures.nothing_relevant(some, fewest=10, limit=0.2, retrieves=retrieves, abstains=False)
+    assert (silent.value, silent.is_finding) == (None, False)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -163,9 +165,17 @@ def test_the_index_ages_from_the_first_page_that_it_misses() -> None:
         delivered("ports", 9, 2),
     ]
     made, now = datetime(2026, 1, 3, tzinfo=UTC), datetime(2026, 1, 16, tzinfo=UTC)
-    found = measures.index_age(accounts, "ports", made, now, 7)
-    assert (found.value, found.is_finding) == (10, True)
-    assert measures.index_age(accounts, "ports", now, now, 7).value == 0
+
+    def days(made: datetime, *, same: bool | None, of: list[Account] = accounts) -> float | None:
+        found = measures.index_age(of, "ports", made, now, 7, same=same)
+        assert found.is_finding == (found.value is not None and found.value > 7)
+        return found.value
+
+    assert days(made, same=None) == days(made, same=False) == 10
+    assert days(made, same=True) == 0  # what came was taken back
+    assert days(now, same=None) == 0
+    assert days(now, same=False) == 7  # the last one came while the climb of this release ran
+    assert days(made, same=False, of=[]) == 13  # an edit in the checkout
 
 
 @pytest.mark.parametrize(("looks", "is_finding"), [(10, False), (11, True), (None, False)])

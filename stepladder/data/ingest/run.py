@@ -98,6 +98,12 @@ def open_place(root: Path, settings: Settings) -> Iterator[Place]:
         ) from error
 
 
+def read_accounts(root: Path) -> list[Account]:
+    """All batches, in the order in which they were carried out; an ingest at work is not waited for."""
+    with Ledger(root / ".ingest" / "ledger.sqlite") as ledger:
+        return ledger.accounts()
+
+
 def ingest(root: Path, settings: Settings, tell: Callable[[Account], None] = lambda _: None) -> Ingested:
     """Take all that waits. What goes wrong with one task stops no other.
 
