@@ -25,6 +25,7 @@ from flows.place import Place, here
 from flows.proposal import propose
 from flows.stage import run_in_clone, send_to_gpu
 from stepladder.data.ingest.records import Counts, Kind
+from stepladder.errors import raise_failed
 from stepladder.files import digest_file
 from stepladder.stages.workspace import Workspace
 
@@ -63,8 +64,7 @@ def climb(
                 _task_of(place, stage)(place, clone, stage)
                 keep_state(clone)
         keep(place, clone, run)
-        for name in place.in_clone(clone).tasks:
-            release(place, clone, run, name)
+        release_all(place, clone, run)
     return run
 
 
@@ -119,6 +119,17 @@ def keep(place: Place, clone: Path, run: str) -> None:
     log.info("data pushed to the DVC remote" if pushed else "there is no DVC remote: data stays in the cache")
     kept = commit_run(clone, run, f"Climb {run}\n\nPrefect flow run: {flow_run.id}")
     log.info("dvc.lock is on branch runs/%s (%s)", run, kept)
+
+
+def release_all(place: Place, clone: Path, run: str) -> None:
+    """Release every task; what goes wrong with one stops no other."""
+    failed: dict[str, Exception] = {}
+    for name in place.in_clone(clone).tasks:
+        try:
+            release(place, clone, run, name)
+        except Exception as error:  # raised below
+            failed[name] = error
+    raise_failed(failed)
 
 
 @task(name="release", task_run_name="release@{name}", **RUN_AGAIN)

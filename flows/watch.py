@@ -20,7 +20,7 @@ from flows.passing import RUN_AGAIN
 from flows.place import Place, here
 from flows.tell import key_of
 from stepladder.data.ingest.run import read_accounts
-from stepladder.errors import StepladderError
+from stepladder.errors import StepladderError, raise_failed
 from stepladder.evaluation.looks import noted_looks, store_is_missing
 from stepladder.releases import Registered, use_mlflow
 from stepladder.serving_record import RECORD, read_record
@@ -38,9 +38,13 @@ def watch() -> dict[str, list[str]]:
         get_run_logger().info("nothing serves: there is no registry yet")
         return {}
     use_mlflow(place.settings.mlflow)
-    found = {
-        name: look.with_options(task_run_name=f"watch@{name}")(place, name) for name in place.settings.tasks
-    }
+    found: dict[str, list[Measure]] = {}
+    failed: dict[str, Exception] = {}
+    for name in place.settings.tasks:
+        try:
+            found[name] = look.with_options(task_run_name=f"watch@{name}")(place, name)
+        except Exception as error:  # raised below, when the others have been looked at
+            failed[name] = error
     findings = {name: [one for one in taken if one.is_finding] for name, taken in found.items()}
     for name, ones in findings.items():
         for one in ones:
@@ -48,6 +52,7 @@ def watch() -> dict[str, list[str]]:
             _raise_event(name, one)
     if any(findings.values()) and place.flows.watch.climb:
         run_deployment("climb/climb", timeout=0, as_subflow=False)
+    raise_failed(failed)
     return {name: [one.name for one in ones] for name, ones in findings.items()}
 
 

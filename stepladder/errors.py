@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 MAY_PASS = 75  # the exit code that says: try again (EX_TEMPFAIL of sysexits.h)
 
 
@@ -25,3 +27,16 @@ class StepladderError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}\n  What to do: {self.remedy}" if self.remedy else text
+
+
+def raise_failed(failed: Mapping[str, Exception]) -> None:
+    """Raise what went wrong with some tasks, once the others have had their turn; nothing where nothing did.
+
+    Args:
+        failed: errors by task. One is raised as it is, several as one that tells them all.
+    """
+    if len(failed) > 1:
+        said = "\n".join(f"{task}: {error}" for task, error in failed.items())
+        raise StepladderError(f"{len(failed)} tasks failed:\n{said}")
+    for error in failed.values():
+        raise error

@@ -11,7 +11,7 @@ The files in hand lie in the inbox's ``.taken`` (of a URL: in ``.ingest/taken``)
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from stepladder.data.ingest.plan import make_plan
 from stepladder.data.ingest.records import Account, Kind, Plan
 from stepladder.data.ingest.scratch import sweep
 from stepladder.data.ingest.versions import require_checked_out, require_repository
-from stepladder.errors import StepladderError
+from stepladder.errors import StepladderError, raise_failed
 from stepladder.files import read_json, writing
 from stepladder.settings import Settings
 from stepladder.tasks import load_task
@@ -137,16 +137,8 @@ def ingest(root: Path, settings: Settings, tell: Callable[[Account], None] = lam
             note(task, _run_batch(place, task, [one for one in mine if one.task == task]))
         done.strays.extend(one.name for one in waiting if one not in mine)
         done.unsent.extend(steps.announce(place.ledger))
-    _raise(failed)
+    raise_failed(failed)
     return done
-
-
-def _raise(failed: Mapping[str, Exception]) -> None:
-    if len(failed) > 1:
-        said = "\n".join(f"{task}: {error}" for task, error in failed.items())
-        raise StepladderError(f"{len(failed)} tasks failed:\n{said}")
-    for error in failed.values():
-        raise error
 
 
 def docs_of(root: Path, task: str) -> Path:
