@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -70,6 +71,21 @@ def test_lines_come_while_the_command_runs(tmp_path: Path) -> None:
 def test_a_killed_command_tells_its_signal(tmp_path: Path) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     assert run([sys.executable, "-c", code], tmp_path, os.environ, print, 30) == 128 + signal.SIGKILL
+
+
+def test_what_a_killed_command_leaves_in_its_own_session_is_ended(tmp_path: Path, stubborn: Path) -> None:
+    ticks = tmp_path / "ticks"
+    command = [sys.executable, str(stubborn), "parent", "deaf", str(ticks)]
+
+    def kill_the_parent() -> bool:
+        if len(writers(ticks)) == 2:
+            with suppress(ProcessLookupError):
+                os.kill(int(ticks.read_text().split()[0]), signal.SIGKILL)
+        return True
+
+    code = run(command, tmp_path, os.environ, print, 60, is_wanted=kill_the_parent)
+    assert code == 128 + signal.SIGKILL
+    assert all_gone(writers(ticks))
 
 
 @pytest.mark.parametrize("hearing", ["polite", "deaf"])
