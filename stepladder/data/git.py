@@ -14,6 +14,7 @@ from stepladder.errors import StepladderError
 AUTHOR = ("-c", "user.name=Stepladder", "-c", "user.email=stepladder@localhost")
 
 _LOCK_WAIT_S = 60.0
+_GRACE_S = 5.0
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -38,7 +39,7 @@ def _run(folder: Path, command: Sequence[str]) -> str:
     """The output of a command; while another process holds its lock, it is tried again."""
     deadline = time.monotonic() + _LOCK_WAIT_S
     while True:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = _done(folder, command)
         if done.returncode == 0:
             return done.stdout.strip()
         said = (done.stderr or done.stdout).strip()
@@ -51,3 +52,19 @@ def _run(folder: Path, command: Sequence[str]) -> str:
         where=str(folder.resolve()),
         remedy="mend that, then run the same again: it goes on where it stopped",
     )
+
+
+def _done(folder: Path, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command. Where this is cancelled it is asked to end: git, killed, leaves its ``index.lock``."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)

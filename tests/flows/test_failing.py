@@ -63,8 +63,6 @@ def test_the_others_are_released(place: Place, monkeypatch: pytest.MonkeyPatch) 
         done.append(name)
 
     monkeypatch.setattr(climb, "release", release)
-    with pytest.raises(
-        StepladderError, match="2 tasks failed:\none: cannot log one\nthree: "
-    ):
+    with pytest.raises(StepladderError, match="2 tasks failed:\none: cannot log one\nthree: "):
         climb.release_all(place, place.project, "run")
     assert done == ["two"]
