@@ -1,8 +1,8 @@
 """Run a command, and end it with all that it started when whoever asked for it is gone.
 
 Started as a script, by `flows.process`. Standard input is a pipe from the one who asked: the system closes it
-when that process ends, however it ends. This script leads the process group of all that it starts, and becomes the
-parent of what a process below it leaves when it is killed: an engine in a session of its own, say.
+when that process ends, however it ends. This script leads the process group of all that it starts, and is the
+parent of what a process below it leaves when that is killed: an engine in a session of its own, say.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def writing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        sweep(path)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -91,15 +91,21 @@ def _owning(scratch: Path) -> Iterator[None]:
         yield
 
 
-def _sweep(path: Path) -> None:
-    """Remove the scratch folders of writers of ``path`` that were killed; finish a replacement begun."""
+def sweep(path: Path, *, alone: bool = False) -> None:
+    """Remove the scratch folders of writers of ``path`` that were killed; finish a replacement begun.
+
+    ``alone`` says that nobody else writes it now: then also what a writer left before it had locked it.
+    """
+    if not path.parent.is_dir():
+        return
     ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")  # as tempfile.mkdtemp names them
     for scratch in [found for found in path.parent.iterdir() if ours.fullmatch(found.name)]:
         try:
             with (scratch / _OWNER).open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:  # its writer lives, is about to take it, or has just removed it
-            continue
+            if not alone or (scratch / _OWNER).exists():
+                continue
         if (scratch / _ASIDE).exists() and not path.exists():
             # Killed between the two renames: the draft was whole.
             (scratch / path.name).replace(path)

@@ -85,7 +85,7 @@ def drop(task: TaskName, entries: Entries) -> None:
     with _place() as place:
         folder = place.quarantine(task)
         chosen = _chosen(folder, entries)
-        delete(folder, chosen, place.ledger)
+        delete(folder, chosen)
     typer.echo(f"{len(chosen)} dropped")
 
 

@@ -174,6 +174,20 @@ def test_a_writer_killed_while_it_replaced_a_folder_loses_nothing(tmp_path: Path
     assert leftovers(tmp_path) == []
 
 
+def test_who_alone_writes_a_path_sweeps_also_what_was_never_locked_and_what_replaced_it_stays(
+    tmp_path: Path,
+) -> None:
+    write_folder(tmp_path / "out", "old")
+    start_writer(tmp_path / "out", "between the renames").wait()
+    (tmp_path / ".out.abcd1234").mkdir()
+    files.sweep(tmp_path / "out")
+    assert (tmp_path / "out/new").read_text() == "new"
+    assert leftovers(tmp_path) == [".out.abcd1234"]
+    files.sweep(tmp_path / "out", alone=True)
+    assert leftovers(tmp_path) == []
+    files.sweep(tmp_path / "none/out")
+
+
 def test_json_lines_keep_their_numbers_and_blank_lines_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\r\n  \n[2]')

@@ -14,8 +14,9 @@ CREATE TABLE IF NOT EXISTS deliveries (
     name TEXT, digest TEXT, version TEXT, batch TEXT, PRIMARY KEY (name, batch));
 CREATE INDEX IF NOT EXISTS deliveries_by_version ON deliveries (name, version);
 CREATE TABLE IF NOT EXISTS held (
-    entry TEXT PRIMARY KEY, task TEXT, kind TEXT, key TEXT, dropped INTEGER DEFAULT 0);
+    entry TEXT PRIMARY KEY, task TEXT, kind TEXT, key TEXT);
 CREATE INDEX IF NOT EXISTS held_by_task ON held (task, kind);
+CREATE TABLE IF NOT EXISTS leaving (entry TEXT PRIMARY KEY, task TEXT);
 """
 
 
@@ -47,16 +48,25 @@ class Ledger(Database):
             )
 
     def release(self, entries: Iterable[str]) -> None:
-        """Forget what leaves the quarantine to be sent again."""
-        with self._explained(), self._db:
-            self._db.executemany("DELETE FROM held WHERE entry = ?", ((entry,) for entry in entries))
-
-    def drop(self, entries: Iterable[str]) -> None:
-        """Remember what was dropped: when it comes again it is known."""
+        """Forget what was sent again, and remember until it has `left` that it is to leave the quarantine."""
+        some = [(entry,) for entry in entries]
         with self._explained(), self._db:
             self._db.executemany(
-                "UPDATE held SET dropped = 1 WHERE entry = ?", ((entry,) for entry in entries)
+                "INSERT OR IGNORE INTO leaving SELECT entry, task FROM held WHERE entry = ?", some
             )
+            self._db.executemany("DELETE FROM held WHERE entry = ?", some)
+
+    def leaving(self) -> dict[str, set[str]]:
+        """What was sent again and may still stand in the quarantine: entries by task."""
+        found: dict[str, set[str]] = {}
+        for task, entry in self._db.execute("SELECT task, entry FROM leaving"):
+            found.setdefault(task, set()).add(entry)
+        return found
+
+    def left(self, entries: Iterable[str]) -> None:
+        """Remember that entries have left the quarantine."""
+        with self._explained(), self._db:
+            self._db.executemany("DELETE FROM leaving WHERE entry = ?", ((entry,) for entry in entries))
 
     def record(self, account: Account, event: DatasetUpdated | None) -> None:
         """Write down a batch; again is the same."""

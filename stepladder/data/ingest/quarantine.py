@@ -65,8 +65,8 @@ def entries(folder: Path) -> list[Held]:
 def retry(folder: Path, chosen: Sequence[Held], inbox: Inbox, ledger: Ledger) -> None:
     """Send rows, as they are now, to the inbox, and take them out of quarantine.
 
-    They are in the inbox before they leave: one killed in between sends them twice, and the second time
-    they are known.
+    They are in the inbox before they leave: one killed before that is noted sends them twice, and the second
+    time they are known; one killed after it is finished by `finish`.
     """
     for path, some in _by_file(folder, chosen):
         batch, kind = path.name.removesuffix(".jsonl").rsplit(".", 1)
@@ -79,12 +79,20 @@ def retry(folder: Path, chosen: Sequence[Held], inbox: Inbox, ledger: Ledger) ->
             name = f"retry-{batch}-{digest_text(text)[:8]}.jsonl"
             inbox.send(f"{folder.name}/{kind}/{name}", text.encode())
     ledger.release(one.entry for one in chosen)
-    _take_out(folder, chosen)
+    finish(folder, ledger)
 
 
-def drop(folder: Path, chosen: Sequence[Held], ledger: Ledger) -> None:
-    """Delete rows for good; should they come again they are known."""
-    ledger.drop(one.entry for one in chosen)
+def finish(folder: Path, ledger: Ledger) -> None:
+    """Take out of a task's quarantine what was sent again."""
+    sent = ledger.leaving().get(folder.name, set())
+    batches = {tuple(entry.split("/")[:2]) for entry in sent}
+    files = [folder / f"{batch}.{kind}.jsonl" for batch, kind in sorted(batches)]
+    _take_out(folder, [one for file in files if file.is_file() for one in _read(file) if one.entry in sent])
+    ledger.left(sent)
+
+
+def drop(folder: Path, chosen: Sequence[Held]) -> None:
+    """Delete rows for good; should they come again they are known, for the ledger goes on holding them."""
     _take_out(folder, chosen)
 
 

@@ -25,10 +25,9 @@ from stepladder.data.ingest.known import Known
 from stepladder.data.ingest.ledger import Ledger
 from stepladder.data.ingest.plan import make_plan
 from stepladder.data.ingest.records import Account, Kind, Plan
-from stepladder.data.ingest.scratch import sweep
 from stepladder.data.ingest.versions import require_checked_out, require_repository
 from stepladder.errors import StepladderError, raise_failed
-from stepladder.files import read_json, writing
+from stepladder.files import read_json, sweep, writing
 from stepladder.settings import Settings
 from stepladder.tasks import load_task
 
@@ -91,7 +90,10 @@ def open_place(root: Path, settings: Settings) -> Iterator[Place]:
     try:
         with FileLock(state / "lock", timeout=_LOCK_WAIT_S), Ledger(state / "ledger.sqlite") as ledger:
             inbox = open_inbox(settings.ingest.inbox, root, settings.ingest.settle_s, state, ledger.seen)
-            yield Place(root, settings, inbox, ledger)
+            place = Place(root, settings, inbox, ledger)
+            for task in ledger.leaving():
+                quarantine.finish(place.quarantine(task), ledger)
+            yield place
     except Timeout as error:
         raise StepladderError(
             "another ingest is at work", where=str(state / "lock"), remedy="wait until it has ended"
@@ -158,7 +160,7 @@ def _tasks_in_hand(place: Place) -> list[str]:
 
 def _resume(place: Place, task: str) -> Iterator[Account]:
     """Go on with what an ingest that was killed had in hand."""
-    sweep(place.plan(task))
+    sweep(place.plan(task), alone=True)
     if place.plan(task).is_dir():
         yield _carry_out(place, _read_plan(place, task))
     folder = place.inbox.taken / task

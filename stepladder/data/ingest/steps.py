@@ -12,8 +12,7 @@ from stepladder.data.ingest import events, versions
 from stepladder.data.ingest.known import Known
 from stepladder.data.ingest.ledger import Ledger
 from stepladder.data.ingest.records import KINDS, Account, Addition, DatasetUpdated, Kind, Plan
-from stepladder.data.ingest.scratch import sweep
-from stepladder.files import digest_file, writing
+from stepladder.files import digest_file, sweep, writing
 
 _NAMESPACE = uuid.UUID("6f0f1c9e-5f0a-4f6e-9d3e-3f1f5b1f7a10")
 
@@ -32,7 +31,7 @@ def change_dataset(task: Path, plan: Plan, kept: Path) -> None:
         _append(task / f"{addition.kind}.jsonl", addition, kept / f"{addition.kind}.jsonl")
     for change in plan.pages:
         page = task / "knowledge" / f"{change.page}.md"
-        sweep(page)
+        sweep(page, alone=True)
         if change.change == "removed":
             page.unlink(missing_ok=True)
         else:
@@ -41,7 +40,7 @@ def change_dataset(task: Path, plan: Plan, kept: Path) -> None:
 
 
 def _append(path: Path, addition: Addition, added: Path) -> None:
-    sweep(path)
+    sweep(path, alone=True)
     current = _digest(path)
     if current == addition.after:
         return

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stepladder.data.ingest import quarantine
 from stepladder.data.ingest.expectations import Finding, Table
 from stepladder.data.ingest.ledger import Ledger
 from stepladder.data.ingest.quarantine import drop, entries, retry
@@ -73,13 +74,37 @@ def test_a_mended_row_joins_and_one_left_as_it_was_comes_back(project: Project) 
     assert left.row["id"] == "e8"
 
 
+@pytest.mark.parametrize("killed_at", ["release", "_take_out", "left"])
+def test_a_retry_that_was_killed_leaves_each_row_in_quarantine_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    project.send("tiny/examples/a.jsonl", [example(n, completion="bad") for n in (7, 8)])
+    project.send("tiny/knowledge/reef.md", "bad")
+    project.ingest()
+    folder = folder_of(project)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, open_place(project.root, project.settings) as place:
+        owner = quarantine if killed_at == "_take_out" else Ledger
+        patch.setattr(owner, killed_at, die)
+        with pytest.raises(KeyboardInterrupt):
+            retry(folder, entries(folder), place.inbox, place.ledger)
+    project.set(settle_s=0)
+    project.ingest()
+    rows = [one.row for one in entries(folder)]
+    assert sorted(row["id"] if isinstance(row, dict) else row for row in rows) == ["e7", "e8", "reef.md"]
+    with open_place(project.root, project.settings) as place:
+        assert place.ledger.leaving() == {}
+
+
 def test_what_was_dropped_is_known_when_it_comes_again(project: Project) -> None:
     rows = [example(n, completion="bad") for n in (7, 8)]
     project.send("tiny/examples/a.jsonl", rows)
     project.ingest()
     folder = folder_of(project)
-    with Ledger(project.root / ".ingest/ledger.sqlite") as ledger:
-        drop(folder, entries(folder)[:1], ledger)
+    drop(folder, entries(folder)[:1])
     assert [one.row["id"] for one in entries(folder)] == ["e8"]
     project.send("tiny/examples/b.jsonl", rows)
     (account,) = project.ingest().accounts
