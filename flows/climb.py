@@ -5,9 +5,11 @@ Started by the event ``dataset.updated``, every night, or by hand (``prefect dep
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -51,21 +53,36 @@ def climb(
     """
     place = here()
     _tell_why(task, kinds, counts)
-    wanted = _newest(place, commit)
+    along = _waiting()
+    wanted = waiting.newest(place.project, [commit, *(one.commit for one in along)])
     run = run_name(datetime.now(UTC), wanted)
     get_run_logger().info("climb %s of commit %s", run, wanted)
-    with throwaway(place.project, place.workspace, run, wanted) as clone:
+    if along:
+        get_run_logger().info("taking %d other requests along", len(along))
+    try:
+        is_done = _run_stages(place, run, wanted, {one.run for one in along})
+    except Exception:
+        _supersede(along)  # for each of them it would end like this
+        raise
+    # A climb that is killed or cancelled, or that makes way, leaves them to the next one.
+    if not is_done:
+        return Cancelled(message="newer data waits: the next climb goes on with what this one made")
+    _supersede(along)
+    return run
+
+
+def _run_stages(place: Place, run: str, commit: str, along: Set[UUID]) -> bool:
+    """Run what is stale, keep and release it; False where it was left for newer data that waits."""
+    with throwaway(place.project, place.workspace, run, commit) as clone:
         for stage in stages_in_order(clone):
             if is_stale(clone, stage):
-                if place.flows.supersede_running and _others_wait():
-                    return Cancelled(
-                        message="newer data waits: the next climb goes on with what this one made"
-                    )
+                if place.flows.supersede_running and any(one.run not in along for one in _waiting()):
+                    return False
                 _task_of(place, stage)(place, clone, stage)
                 keep_state(clone)
         keep(place, clone, run)
         release_all(place, clone, run)
-    return run
+    return True
 
 
 def _tell_why(task: str | None, kinds: list[Kind] | None, counts: dict[Kind, Counts] | None) -> None:
@@ -74,17 +91,15 @@ def _tell_why(task: str | None, kinds: list[Kind] | None, counts: dict[Kind, Cou
         get_run_logger().info("%s has new %s (%s)", task, " and ".join(kinds or []), rows)
 
 
-def _newest(place: Place, commit: str | None) -> str:
-    """The commit to climb: where other requests wait, this one takes their place."""
-    others = waiting.waiting_beside(flow_run.id) if flow_run.id else []
-    if others:
-        get_run_logger().info("taking %d other requests along", len(others))
-        waiting.supersede(others, by=str(flow_run.name))
-    return waiting.newest(place.project, [commit, *(one.commit for one in others)])
+def _waiting() -> list[waiting.Request]:
+    return waiting.waiting_beside(flow_run.id) if flow_run.id else []
 
 
-def _others_wait() -> bool:
-    return bool(flow_run.id and waiting.waiting_beside(flow_run.id))
+def _supersede(along: Sequence[waiting.Request]) -> None:
+    """End those that wait still: one may have been cancelled meanwhile, or run."""
+    still = {one.run for one in _waiting()} if along else set()
+    if ours := [one for one in along if one.run in still]:
+        waiting.supersede(ours, by=str(flow_run.name))
 
 
 def _task_of(place: Place, stage: str) -> Any:

@@ -12,7 +12,7 @@ from stepladder.data.ingest.run import is_interrupted, open_place
 
 @dataclass
 class Watched:
-    """What stays in the inbox, or could not be done: only a change is worth another ingest at once."""
+    """What stays in the inbox after an ingest: only a change is worth another one at once."""
 
     seen: set[tuple[str, str]] = field(default_factory=set)
 

@@ -63,6 +63,7 @@ def watch_inbox() -> None:
             time.sleep(_LOOK_EVERY_S)
         except Exception as error:  # whatever it is, what is dropped next is to be taken
             say(f"ingest: {error}")
+            watched.seen.clear()
             time.sleep(_AFTER_ERROR_S)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows import ingest
+from flows.inbox import Watched
 from flows.place import Place
 from stepladder.settings import Settings
 
@@ -61,3 +62,33 @@ def test_it_goes_on_after_any_error(
 
     assert watch(2, deployed=iter([True]), waits=waits) == ["waited 30", "ingested", "waited 1"]
     assert "the disk is gone" in capsys.readouterr().err
+
+
+def test_what_waited_when_an_ingest_failed_is_new_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it was told in time or not: nothing else would start it before the schedule does."""
+    found: list[bool] = []
+
+    def waits(_: Place, watched: Watched) -> bool:
+        new = ("a.jsonl", "1") not in watched.seen
+        watched.seen.add(("a.jsonl", "1"))
+        found.append(new)
+        return new
+
+    faults = iter([OSError("Prefect is away"), None])
+
+    def take() -> None:
+        if fault := next(faults):
+            raise fault
+
+    def sleep(_seconds: float) -> None:
+        if len(found) == 3:
+            raise Ended
+
+    monkeypatch.setattr(ingest, "here", lambda: Place(Path(), Settings.model_construct()))
+    monkeypatch.setattr(ingest, "is_answered", lambda: True)
+    monkeypatch.setattr(ingest, "waits", waits)
+    monkeypatch.setattr(ingest, "ingest", take)
+    monkeypatch.setattr(ingest.time, "sleep", sleep)
+    with pytest.raises(Ended):
+        ingest.watch_inbox()
+    assert found == [True, True, False]
