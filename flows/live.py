@@ -12,7 +12,8 @@ def reason_against(task: str, version: str) -> str | None:
     """Why a version that a climb proposed is not to be promoted any more, or None. MLflow must be set up."""
     now = promotion.standing(task)
     found = now.find(version)
-    if now.champion == version:
+    # Champion, and not live: whoever promoted it was ended while it waited.
+    if now.champion == version and found and found.live:
         return "it is the champion already"
     if found and found.refused:
         return f"it was refused: {found.refused}"
@@ -24,7 +25,8 @@ def reason_against(task: str, version: str) -> str | None:
 def promote(task: str, version: str, within_s: float) -> promotion.Move:
     """Move the alias, then wait until the release answers; otherwise move it back. MLflow must be set up.
 
-    Whoever ends this in between, ends the waiting: the alias stays moved.
+    Whoever ends this in between, ends the waiting: the alias stays moved. Promoted again, the release is waited
+    for again, and goes back to the champion before it.
 
     Args:
         task: its name.
@@ -35,12 +37,15 @@ def promote(task: str, version: str, within_s: float) -> promotion.Move:
         StepladderError: there is no such release, or it did not come up; the alias is where it was.
     """
     before = promotion.standing(task)
-    wanted = promotion.chosen(task, before, version).version
+    wanted = promotion.chosen(task, before, version)
+    was_ended = before.champion == wanted.version and not wanted.live
+    last = before.previous if was_ended else before.champion
     try:
-        return promote_and_wait(task, wanted, within_s)
+        move = promote_and_wait(task, wanted.version, within_s)
     except StepladderError as error:
-        go_back(promotion.Move(task=task, before=before.champion, after=wanted), str(error))
+        go_back(promotion.Move(task=task, before=last, after=wanted.version), str(error))
         raise
+    return move.model_copy(update={"before": last})
 
 
 def go_back(move: promotion.Move, why: str) -> None:

@@ -113,14 +113,32 @@ def test_a_registry_that_is_away_for_a_moment_is_asked_again(
 def test_whoever_ends_the_waiting_leaves_the_release_champion(
     task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def end(_seconds: float) -> None:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(going_live.time, "sleep", end)
     with pytest.raises(KeyboardInterrupt):
         live.promote(task, "1", 60)
     assert standing(task).champion == "1"
     assert standing(task).versions["1"].refused is None
+
+
+def test_a_promotion_that_was_ended_while_it_waited_is_waited_for_again_and_goes_back(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gateway(task):
+        live.promote(task, "1", 60)
+    with monkeypatch.context() as patch:
+        patch.setattr(going_live, "await_live", end)
+        with pytest.raises(KeyboardInterrupt):
+            live.promote(task, "2", 60)
+    assert standing(task).champion == "2"
+    assert live.reason_against(task, "2") is None
+    with pytest.raises(StepladderError, match="does not answer after 0 s"):
+        live.promote(task, "2", 0)
+    assert standing(task).champion == "1"
+    assert standing(task).versions["2"].refused
+
+
+def end(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_what_a_climb_proposed_is_not_promoted_once_it_is_no_longer_the_thing_to_do(task: str) -> None:
@@ -133,4 +151,6 @@ def test_what_a_climb_proposed_is_not_promoted_once_it_is_no_longer_the_thing_to
     promotion.refuse(task, "2", "slow")
     assert live.reason_against(task, "2") == "it was refused: slow"
     promotion.promote(task, "2")
+    assert live.reason_against(task, "2") is None
+    promotion.note_live(task, "2")
     assert live.reason_against(task, "2") == "it is the champion already"
