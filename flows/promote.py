@@ -5,11 +5,15 @@ Started by the event of a verdict that says promote, or by hand. One at a time f
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 from prefect import flow, get_run_logger
 from prefect.concurrency.sync import concurrency
 
 from flows import live
 from flows.place import here
+from stepladder.data.ingest.run import read_accounts
 from stepladder.releases import CHALLENGER, use_mlflow
 
 # The shortest that Prefect allows: so long is the slot taken of one that was killed while it held it.
@@ -54,4 +58,17 @@ def promote(task: str, version: str | None = None, run: str | None = None) -> st
             return None
         move = live.promote(task, wanted, within_s)
     log.info("version %s answers (before: %s)", move.after, move.before or "none")
+    if (waited := seconds_since_arrival(place.project, task, run, datetime.now(UTC))) is not None:
+        log.info("data in, answer out: %.0f s", waited)
     return move.after
+
+
+def seconds_since_arrival(project: Path, task: str, run: str | None, now: datetime) -> float | None:
+    """Seconds since the data was taken that a climb was asked for; None where none of the task's was.
+
+    A climb's name ends in the start of its commit.
+    """
+    commit = (run or "").rpartition("-")[2]
+    mine = [one for one in read_accounts(project) if one.plan.task == task and one.commit] if commit else []
+    came = [one.plan.occurred for one in mine if str(one.commit).startswith(commit)]
+    return (now - datetime.fromisoformat(came[-1])).total_seconds() if came else None

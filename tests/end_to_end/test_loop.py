@@ -179,6 +179,8 @@ def test_a_dropped_page_changes_the_answer_and_a_poisoned_batch_does_not(
     for one, number in more:
         stack.drop(f"knowledge/{one}.md", page(one, number))
     stack.drop("examples/labelled.jsonl", rows(more))
+    gone = next(one for one in SPARE if one != service)
+    stack.drop(f"knowledge/{gone}.md.removed", "")
     dropped = time.monotonic()
     await_that(lambda: NEW_PORT in stack.answer(service), stack, "the gateway to answer from the new page")
     print(f"document in, answer out: {time.monotonic() - dropped:.0f} s")
@@ -187,11 +189,14 @@ def test_a_dropped_page_changes_the_answer_and_a_poisoned_batch_does_not(
     assert after
     assert after["stepladder"]["release"] != before["stepladder"]["release"]
     assert after["stepladder"]["sources"][0]["page"] == service
+    without = stack.ask(gone)
+    assert without
+    assert gone not in {source["page"] for source in without["stepladder"]["sources"]}
     assert stack.states("climb") == ["Completed"]
     stack.run("git", "rev-parse", "--verify", f"refs/tags/{tags_of(stack)[-1]}")
     reproduced_at_a_desk(stack, tmp_path / "desk")
 
-    # Known questions with other answers, and as many new ones: most of the batch is bad.
+    # Known questions with other answers: every row is bad.
     stack.drop("examples/poisoned.jsonl", rows([(one, "1") for one in SHOWN]))
     await_that(lambda: "poisoned" in quarantined(stack), stack, "the poisoned rows to be quarantined")
     still = stack.ask(service)

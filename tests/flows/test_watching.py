@@ -15,8 +15,10 @@ import pytest
 
 from flows import champion, measures
 from flows.interactions import KEY, Asked, own_key, read_asked, read_corrected, records_of
+from flows.promote import seconds_since_arrival
 from serving.auth import create_key, read_keys
 from serving.store import Event, Store
+from stepladder.data.ingest.ledger import Ledger
 from stepladder.data.ingest.records import Account, PageChange, Plan
 from stepladder.evaluation.looks import case_set_digest
 from stepladder.files import write_json
@@ -176,6 +178,17 @@ def test_the_index_ages_from_the_first_page_that_it_misses() -> None:
     assert days(now, same=None) == 0
     assert days(now, same=False) == 7  # the last one came while the climb of this release ran
     assert days(made, same=False, of=[]) == 13  # an edit in the checkout
+
+
+def test_a_promotion_tells_how_long_ago_its_data_came(tmp_path: Path) -> None:
+    now = datetime(2026, 1, 6, 0, 5, tzinfo=UTC)
+    with Ledger(tmp_path / ".ingest/ledger.sqlite") as ledger:
+        for number, account in enumerate([delivered("ports", 5, 1), delivered("ports", 6, 1)]):
+            ledger.record(account.model_copy(update={"commit": f"{number}abcdef0"}), None)
+    assert seconds_since_arrival(tmp_path, "ports", "20260106-000100-1abcdef", now) == 300
+    assert seconds_since_arrival(tmp_path, "ports", "20260106-000100-9abcdef", now) is None
+    assert seconds_since_arrival(tmp_path, "other", "20260106-000100-1abcdef", now) is None
+    assert seconds_since_arrival(tmp_path, "ports", None, now) is None
 
 
 @pytest.mark.parametrize(("looks", "is_finding"), [(10, False), (11, True), (None, False)])
