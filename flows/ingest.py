@@ -40,8 +40,9 @@ def _tell(place: Place, account: Account) -> None:
     plan, log = account.plan, get_run_logger()
     rows = [{"kind": kind, **counts.model_dump()} for kind, counts in plan.counts.items()]
     docs = sorted((docs_of(place.project, plan.task) / plan.batch).glob("*/index.html"))
-    links = [f"[Data Docs, {page.parent.name}]({page.resolve().as_uri()})" for page in docs]
-    told = "\n\n".join([account.tag or "nothing new", *links])
+    # No links: a browser does not open a file from a page of a server.
+    sites = [f"Data Docs, {page.parent.name}: `{page.resolve()}`" for page in docs]
+    told = "\n\n".join([account.tag or "nothing new", *sites])
     create_table_artifact(rows, key=key_of(f"ingest-{plan.task}"), description=told)
     for row, counts in plan.counts.items():
         log.info("%s, %s: %s", plan.task, row, counts.told)

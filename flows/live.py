@@ -25,8 +25,8 @@ def reason_against(task: str, version: str) -> str | None:
 def promote(task: str, version: str, within_s: float) -> promotion.Move:
     """Move the alias, then wait until the release answers; otherwise move it back. MLflow must be set up.
 
-    Whoever ends this in between, ends the waiting: the alias stays moved. Promoted again, the release is waited
-    for again, and goes back to the champion before it.
+    Whoever ends this in between ends the waiting: the alias stays moved. A release that is promoted again is
+    waited for again, and goes back to the champion before it.
 
     Args:
         task: its name.
