@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,18 @@ _ASKED = re.compile(r"evaluate: \d+ responses asked of the engine \((.+?)\)")
 class Memory(threading.Thread):
     """The largest memory of a process and its descendants, GB, while it runs."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, sample_s: float = _SAMPLE_S) -> None:
         super().__init__(daemon=True)
+        self._sample_s = sample_s
         self._root = psutil.Process(pid)
         self.peak = 0.0
 
     def run(self) -> None:
         """Sample until the process is gone."""
-        while self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
-            self.peak = max(self.peak, self._sum() / 1e9)
-            time.sleep(_SAMPLE_S)
+        with suppress(psutil.NoSuchProcess):
+            while self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
+                self.peak = max(self.peak, self._sum() / 1e9)
+                time.sleep(self._sample_s)
 
     def _sum(self) -> float:
         total = 0
