@@ -206,6 +206,8 @@ class Store:
         return (event.at, event.kind, event.interaction, event.task, event.release, body)
 
     def _answer(self, call: _Call) -> None:
+        if not call.done.set_running_or_notify_cancel():  # nobody waits for it any more
+            return
         try:
             with self._connection:
                 result = call.run(self._connection)

@@ -108,6 +108,30 @@ def test_a_store_that_another_process_holds_catches_up_later(
     assert len(read_records(tmp_path / "records.sqlite")) == 1
 
 
+def test_who_gives_up_waiting_for_a_store_that_is_held_does_not_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.store._RETRY_S", 0.01)
+    store = store_in(tmp_path)
+    store._connection.execute("PRAGMA busy_timeout = 10")
+
+    async def impatient() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await store.committed()
+
+    with sqlite3.connect(tmp_path / "records.sqlite") as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        store.append(event(1))
+        asyncio.run(impatient())
+        holder.rollback()
+    store.append(event(2))
+    asyncio.run(asyncio.wait_for(store.committed(), 10))
+    assert store.healthy
+    store.close()
+    assert len(read_records(tmp_path / "records.sqlite")) == 2
+
+
 def test_text_that_is_no_utf8_is_kept_too(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     store.append(event(1, text="half \ud800 and \x00"))
