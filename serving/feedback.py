@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from stepladder.data.references import abstains
 from stepladder.files import digest_value, jsonl_text
 from stepladder.tasks import TaskSpec
 
+log = logging.getLogger("serving")
 routes = APIRouter()
 _PATIENCE_S = 10
 
@@ -30,6 +33,17 @@ async def give(feedback: Feedback, request: Request) -> FeedbackReceipt:
     """
     gateway: Gateway = request.app.state.gateway
     _check(feedback, gateway)
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return await _keep(gateway, feedback, request.state.key.id)
+    except (OSError, sqlite3.Error) as error:  # a timeout too is an OSError
+        log.error("feedback is not recorded: %s", type(error).__name__)
+        raise ApiError(
+            503, "not_recorded", "the feedback is not on the disk: send it again", retry_after_s=10
+        ) from error
+
+
+async def _keep(gateway: Gateway, feedback: Feedback, key_id: str) -> FeedbackReceipt:
     events = await gateway.store.events(feedback.interaction)
     asked = next((event for event in events if event.kind == "asked"), None)
     if asked is None:
@@ -44,7 +58,7 @@ async def give(feedback: Feedback, request: Request) -> FeedbackReceipt:
     row = None
     if feedback.correction is not None:
         row = await asyncio.to_thread(_to_inbox, gateway, asked, feedback.correction, number)
-    await _record(gateway, asked, feedback, number, request.state.key.id)
+    await _record(gateway, asked, feedback, number, key_id)
     return FeedbackReceipt(id=number, interaction=asked.interaction, row=row)
 
 
@@ -95,13 +109,8 @@ def _turns(messages: list[dict[str, str]], correction: str) -> list[dict[str, st
 async def _record(gateway: Gateway, asked: Event, feedback: Feedback, number: str, key_id: str) -> None:
     told = feedback.model_dump(exclude={"interaction"}, exclude_none=True)
     body = {**told, "id": number, "key": key_id}
-    gateway.store.append(Event("feedback", asked.interaction, asked.task, asked.release, body, time.time()))
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            await gateway.store.committed()
-    except TimeoutError as error:
-        raise ApiError(
-            503, "not_recorded", "the feedback is not on the disk yet: send it again", retry_after_s=10
-        ) from error
+    await gateway.store.keep(
+        Event("feedback", asked.interaction, asked.task, asked.release, body, time.time())
+    )
     for kind in told:
         gateway.metrics.feedback.labels(asked.task, told["thumb"] if kind == "thumb" else kind).inc()

@@ -6,7 +6,7 @@ survives ``kill -9`` and a power cut. An interaction is two events: ``asked``, h
 works, and ``answered``, handed over before the last byte is sent; one that the queue had no room for is
 ``refused`` alone. A kill can so lose what was handed over
 within the last transaction, a few milliseconds: of an answer just sent its ``answered``, hardly ever its
-``asked``. Feedback is confirmed only after its commit.
+``asked``. Feedback, which ``keep`` writes, is confirmed only after its commit.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ CREATE INDEX IF NOT EXISTS by_time ON events (at);
 CREATE TRIGGER IF NOT EXISTS append_only BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END;
 """
+
+_INSERT = "INSERT INTO events (at, kind, interaction, task, release, body) VALUES (?, ?, ?, ?, ?, ?)"
+_Row = tuple[float, str, str, str, str, str]
 
 Result = TypeVar("Result")
 
@@ -117,6 +120,14 @@ class Store:
         self._queue.put(_Call(run, done))
         return await asyncio.wrap_future(done)
 
+    async def keep(self, event: Event) -> None:
+        """Write one event, which is on the disk when this returns: no lack of room drops it.
+
+        Raises:
+            sqlite3.Error: it cannot be written now.
+        """
+        await self.call(lambda connection: connection.execute(_INSERT, self._told(event)))
+
     async def committed(self) -> None:
         """Wait until all that was appended before is on the disk."""
         await self.call(lambda _: None)
@@ -178,11 +189,7 @@ class Store:
         while True:
             try:
                 with self._connection:
-                    self._connection.executemany(
-                        "INSERT INTO events (at, kind, interaction, task, release, body)"
-                        " VALUES (?, ?, ?, ?, ?, ?)",
-                        rows,
-                    )
+                    self._connection.executemany(_INSERT, rows)
             except sqlite3.Error as error:
                 if not self._failing:
                     log.error("interactions cannot be recorded, trying on: %s", error)
@@ -195,14 +202,17 @@ class Store:
                 self._failing = False
                 return
 
-    def _row(self, event: Event) -> tuple[float, str, str, str, str, str] | None:
+    def _row(self, event: Event) -> _Row | None:
         """One that cannot be redacted or told as JSON is lost; those after it must not be."""
         try:
-            body = json.dumps(self._redact(event.body))  # ASCII: half a surrogate pair is no UTF-8
+            return self._told(event)
         except Exception as error:  # its message may quote the event
             log.error("a record of kind %s is lost: %s", event.kind, type(error).__name__)
             self._on_drop()
             return None
+
+    def _told(self, event: Event) -> _Row:
+        body = json.dumps(self._redact(event.body))  # ASCII: half a surrogate pair is no UTF-8
         return (event.at, event.kind, event.interaction, event.task, event.release, body)
 
     def _answer(self, call: _Call) -> None:

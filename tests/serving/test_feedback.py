@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from serving.router import Lineup
 from stepladder.tasks import Example
-from tests.serving.house import ABSTENTION, Gate, House, answering, task_of
+from tests.serving.house import ABSTENTION, Gate, House, answering, task_of, wait_until
 
 QUESTION = [{"role": "user", "content": "Mail me@example.org: what is the default of state?"}]
 
@@ -117,6 +118,27 @@ def test_feedback_that_cannot_be_kept_is_refused(gate: Gate, told: dict, status:
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert gate.records("feedback") == []
     assert rows(gate) == []
+
+
+def test_feedback_is_confirmed_only_when_it_is_on_the_disk(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.feedback._PATIENCE_S", 0.3)
+    interaction = ask(gate)
+    gate.records()
+    store = gate.gateway.store
+    with sqlite3.connect(gate.house.settings.records.path) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        refused = give(gate, interaction, thumb="up")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_recorded")
+        assert refused.headers["retry-after"]
+        holder.rollback()
+    wait_until(lambda: give(gate, interaction, thumb="up").status_code == 200)
+    assert [event["thumb"] for event in gate.records("feedback")][-1] == "up"
+
+    monkeypatch.setattr(store, "_most_pending", 0)  # records are dropped now, and feedback is none of them
+    assert give(gate, interaction, thumb="down").status_code == 200
+    assert [event["thumb"] for event in gate.records("feedback")][-1] == "down"
 
 
 def test_what_was_answered_is_recorded_with_its_chunks_and_times(gate: Gate) -> None:
