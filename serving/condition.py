@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from serving.plan import Actual, explain, explain_trial
 from serving.router import Serving
+from stepladder.failures import without_password
 from stepladder.promotion import Standing
 from stepladder.serving_record import Answering, TaskRecord
 
@@ -17,7 +18,7 @@ def task_record(wanted: Standing, actual: Actual, champion: Serving | None) -> T
             version=now.version,
             digest=champion.digest,
             rung=champion.registered.release.plan.rung,
-            engine=", ".join(champion.engine.urls),
+            engine=", ".join(map(without_password, champion.engine.urls)),
             alive=now.alive,
             users=now.users,
         )

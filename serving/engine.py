@@ -15,6 +15,7 @@ import aiohttp
 
 from serving.errors import ApiError
 from stepladder.engine import RunningEngine
+from stepladder.failures import without_password
 
 log = logging.getLogger("serving")
 
@@ -103,7 +104,7 @@ class EngineClient:
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
                 raise  # the deadline's
-            log.warning("engine %s: %s", engine.url, type(error).__name__)
+            log.warning("engine %s: %s", without_password(engine.url), type(error).__name__)
             raise ApiError(
                 503, "engine_unavailable", "the engine of this task went away: ask again", retry_after_s=2
             ) from error

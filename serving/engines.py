@@ -18,6 +18,7 @@ from serving.memory import engine_gib, free_gib
 from stepladder.console import say
 from stepladder.engine import RunningEngine, address, engine
 from stepladder.errors import StepladderError
+from stepladder.failures import without_password
 from stepladder.hardware import device
 from stepladder.settings import Engine
 
@@ -118,7 +119,7 @@ class Engines:
 
         def make() -> AbstractContextManager[RunningEngine]:
             if attach and self._urls:
-                say(f"engine: {', '.join(self._urls)}")
+                say(f"engine: {', '.join(map(without_password, self._urls))}")
                 return self._attached(model)
             self._gib[model] = engine_gib(model, self._settings)
             self.require_room(self._gib[model])

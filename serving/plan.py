@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from stepladder.promotion import Standing, Version
 
+_NONE_PROMOTED = "no release of this task is promoted yet"
+
 
 @dataclass(frozen=True)
 class Held:
@@ -269,7 +271,12 @@ def _progress(champion: Version, actual: Actual) -> str:
     return f"{died}version {number} comes next"
 
 
+def excuse(wanted: Standing) -> str:
+    """Why nothing answers, as those who ask may know it: what went wrong is for the operator."""
+    return _NONE_PROMOTED if wanted.champion is None else "no release of this task answers now"
+
+
 def _nothing(wanted: Standing) -> str:
     if wanted.champion is None:
-        return "no release of this task is promoted yet"
+        return _NONE_PROMOTED
     return f"version {wanted.champion} was refused, and none before it can answer"

@@ -230,21 +230,20 @@ class Reconciler:
                 self._router.put(task, Lineup({CHAMPION: kept.loaded.serving}))
             case Stop(reason):
                 log.warning("%s: %s", task, reason)
-                self._router.put(task, Lineup({}, reason))
+                self._router.put(task, Lineup({}, planning.excuse(standing)))
             case Unload(number):
                 self._unload(task, standing, number)
             case Remember(version):
                 self._notes.append(Note(task, version, "previous"))
 
     def _line_up(self, task: str, standing: Standing) -> None:
-        """Beside the champion, what is tried, and what waits for a rollback. Tell why none answers."""
+        """Beside the champion, what is tried, and what waits for a rollback. Say that none answers."""
         actual = self._actual(task)
         lineup = self._router.lineups[task]
         aim = planning.target(standing, actual)
         standby, tried = (of(standing, actual, aim) for of in (planning.rollback_target, planning.tried))
         if lineup.champion is None:
-            reason = lineup.reason if actual.held else planning.explain(standing, actual)
-            self._router.put(task, Lineup({}, reason, awaited=aim is not None))
+            self._router.put(task, Lineup({}, planning.excuse(standing), awaited=aim is not None))
             return
         servings: dict[str, Serving] = {CHAMPION: lineup.champion}
         if standby and standby.id != actual.serving:

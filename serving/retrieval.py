@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from serving.errors import ApiError
 from serving.router import Passage, Retrieval
 from stepladder.errors import StepladderError
+from stepladder.failures import without_password
 
 log = logging.getLogger("serving")
 
@@ -75,7 +76,7 @@ async def passages_for(question: str, retrieval: Retrieval) -> list[Passage]:
     try:
         return await retrieval.retrieve(question)
     except StepladderError as error:
-        log.error("retrieval failed: %s", error)
+        log.error("retrieval failed: %s", without_password(str(error)))
         raise ApiError(
             503, "retrieval_unavailable", "the documents cannot be searched now: ask again", retry_after_s=5
         ) from error

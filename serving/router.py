@@ -82,7 +82,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Lineup:
-    """The loaded releases of one task by alias, or the reason why no champion answers.
+    """The loaded releases of one task by alias, or what clients are told of why no champion answers.
 
     ``awaited``: whether one is to answer soon, or it is not known yet that there is none.
     """

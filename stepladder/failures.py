@@ -41,11 +41,11 @@ def without_password(uri: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the advice and addresses that libraries put below."""
+    """What an error says, without passwords, and the advice and addresses that libraries put below."""
     # shutil lists what went wrong as (from, to, why).
     listed = isinstance(error, shutil.Error) and isinstance(error.args[0], list) and error.args[0]
     told = error.args[0][0][-1] if listed else error
-    lines = str(told).strip().splitlines()
+    lines = without_password(str(told)).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 

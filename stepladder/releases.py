@@ -343,7 +343,7 @@ def use_mlflow(settings: Mlflow) -> None:
         if is_full_disk(error):
             raise
         raise StepladderError(
-            f"MLflow's store cannot be used: {without_password(first_line(error))}",
+            f"MLflow's store cannot be used: {first_line(error)}",
             where=without_password(settings.tracking_uri),
             remedy="start its server or database, or set mlflow.tracking_uri in params.yaml (or"
             " MLFLOW_TRACKING_URI) to another, such as sqlite:///mlflow.db",

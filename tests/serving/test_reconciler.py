@@ -75,9 +75,29 @@ def test_a_new_release_that_does_not_start_is_refused_after_some_attempts(tmp_pa
         await shop.until(lambda: bool(shop.registry.standing.versions["2"].refused))
         assert shop.loader.loads == ["2", "2", "2"]
         assert shop.answers is None
-        assert "refused" in shop.router.lineups[TASK].reason
+        assert shop.router.lineups[TASK].reason == "no release of this task answers now"
 
     play(tmp_path, None, story)
+
+
+def test_why_nothing_answers_is_told_the_operator_without_passwords_and_clients_not_at_all(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(shop: Shop) -> None:
+        shop.loader.faults["1"] = lambda: StepladderError("down", where="http://u:secret@qdrant:6333")
+        for _ in range(2):  # while it is tried again, and when it is refused
+            await shop.until(lambda: bool(shop.loader.loads))
+            await shop.reconciler.step()
+            assert shop.router.lineups[TASK].reason == "no release of this task answers now"
+            record = read_record(tmp_path / "serving.json")
+            assert record
+            assert "http://qdrant:6333: down" in record.tasks[TASK].why
+            await shop.until(lambda: bool(shop.registry.standing.versions["1"].refused))
+        assert shop.registry.standing.versions["1"].refused == "http://qdrant:6333: down"
+
+    play(tmp_path, "1", story)
+    assert "http://qdrant:6333: down" in caplog.text
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -164,7 +184,6 @@ def test_without_memory_for_two_engines_the_champion_is_drained_first(tmp_path: 
         with shop.router.using(old):
             shop.registry.promote("2")
             await shop.answers_with(None)
-            assert "memory for one engine only" in shop.router.lineups[TASK].reason
             await shop.reconciler.step()
             assert [version for version, _ in shop.loader.live] == ["1"], "a request still holds it"
         await shop.answers_with("2")
