@@ -271,7 +271,7 @@ class Reconciler:
             )
         except Exception as error:
             log.warning("%s: version %s is not loaded: %s", task, version.version, first_line(error))
-            if reason := self._troubles[task].add(version, error):
+            if reason := self._troubles[task].add(self._known(task, version), error):
                 self._notes.append(Note(task, version.version, "refused", reason))
         else:
             self._troubles[task].forget(version.version)
@@ -281,6 +281,11 @@ class Reconciler:
         finally:
             del self._under_way[task, version.version]
             self.wake()
+
+    def _known(self, task: str, version: Version) -> Version:
+        """A version as the registry knows it now: it may have passed elsewhere while it was loaded here."""
+        standing = self._wanted.get(task)
+        return (standing.find(version.version) if standing else None) or version
 
     async def _mend(self, number: int, kept: _Kept) -> None:
         """An engine that was started again has forgotten its adapters."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import httpx
 
 from serving.engines import is_away
 from serving.router import Passage
+from stepladder.data.answers import answer_check
 from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import Outcome, RungOutcomes
@@ -22,6 +23,10 @@ Search = Callable[[str], list[Passage]]
 
 class RefusalError(Exception):
     """A release is not what it should be: its own fault, which another attempt would not mend."""
+
+
+class MismatchError(RefusalError):
+    """A release answers its smoke cases otherwise than it did: at its first load, its own fault."""
 
 
 def choose(outcomes: RungOutcomes, most: int) -> list[Outcome]:
@@ -42,7 +47,9 @@ def require_smoke(
     """Ask the engine the cases, by the code of evaluation. The first question also warms it.
 
     Raises:
-        RefusalError: an answer is not in the task's form where it was, or most are other ones than they were.
+        MismatchError: an answer is not in the task's form where it was, or most are other ones than they
+            were; of a task whose answers a judge scores, most are of another form.
+        RefusalError: there is nothing to check it against.
         StepladderError: the engine does not answer.
     """
     if not cases:
@@ -54,12 +61,21 @@ def require_smoke(
         # As for the score: the case's evidence takes no part in it.
         asked = Case(**case.model_dump(include=_OF_CASE), evidence=[])
         if case.valid and not score_response(task.spec, asked, text).valid:
-            raise RefusalError(f"smoke case {case.id}: the answer is not in the task's form")
-        other += said(task.spec, text) != said(task.spec, case.response.text)
+            raise MismatchError(f"smoke case {case.id}: the answer is not in the task's form")
+        other += _gist(task, text) != _gist(task, case.response.text)
     if 2 * other >= len(cases):
-        raise RefusalError(
+        raise MismatchError(
             f"{other} of {len(cases)} smoke cases were answered otherwise than in the evaluation"
         )
+
+
+def _gist(task: Task, text: str) -> Hashable:
+    """What an answer is compared by: where a judge scores, its form, for wordings differ there."""
+    found = said(task.spec, text)
+    if task.spec.scorer != "judge":
+        return found
+    fault = answer_check(task.spec.output_schema, task.folder / "task.yaml")(text)
+    return found is not None, fault is None
 
 
 _OF_CASE = {"id", "input", "reference", "answerable", "slice", "cluster"}
@@ -76,7 +92,7 @@ def _ask(engine: RunningEngine, request: Request, name: str, timeout_s: float) -
     try:
         answer = httpx.post(f"{engine.url}/chat/completions", json=body, timeout=timeout_s)
         if answer.status_code == 400:
-            raise RefusalError(f"smoke case {name}: the engine refuses the request")
+            raise MismatchError(f"smoke case {name}: the engine refuses the request")
         return str(answer.raise_for_status().json()["choices"][0]["message"]["content"] or "")
     except (httpx.HTTPError, KeyError, IndexError, ValueError) as error:
         # One that was started here may have been broken by the release; a server has other reasons.

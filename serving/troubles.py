@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from serving.engines import NoRoomError
 from serving.loading import MachineError, UnfetchedError
 from serving.settings import Reconcile
-from serving.smoke import RefusalError
+from serving.smoke import MismatchError, RefusalError
 from stepladder.errors import StepladderError
 from stepladder.failures import first_line, is_full_disk
 from stepladder.promotion import Version
@@ -41,7 +41,7 @@ class Troubles:
 
         Only what is the release's own fault counts against it: not a lack of memory or of room on the disk,
         not files that could not be fetched, not a server that is away, not what is wrong with this machine,
-        and no failed start of one that answered before.
+        and neither a failed start nor other answers to its smoke cases of one that answered well before.
 
         Returns:
             Why the version is refused for good, or None where it is to be tried again.
@@ -49,14 +49,17 @@ class Troubles:
         before = self._by_version.pop(version.version, None)
         attempts = before.attempts if before else 0
         missing = error.missing_gib if isinstance(error, NoRoomError) else None
-        counts = missing is None and not _passes(error)
+        heals = version.passed and isinstance(error, MismatchError)
+        counts = missing is None and not heals and not _passes(error)
         attempts += counts
         gives_up = counts and attempts >= self._settings.attempts and not version.passed
         reason = first_line(error)
-        if isinstance(error, RefusalError) or gives_up:
+        if gives_up or (isinstance(error, RefusalError) and not heals):
             return reason
+        if heals:
+            reason = f"it passed before, so something is wrong with this machine: {reason}"
         # To make room takes several looks, which must all know of it; this machine is mended by a person.
-        slow = missing is not None or isinstance(error, MachineError)
+        slow = missing is not None or heals or isinstance(error, MachineError)
         pause = self._settings.most_pause_s if slow else self._pause_s(attempts)
         self._by_version[version.version] = _Trouble(attempts, self._clock() + pause, reason, missing)
         return None

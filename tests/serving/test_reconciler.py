@@ -16,7 +16,7 @@ from serving.engines import NoRoomError
 from serving.loading import MachineError, UnfetchedError
 from serving.registry import Note
 from serving.router import Router, Trial
-from serving.smoke import RefusalError
+from serving.smoke import MismatchError, RefusalError
 from stepladder.errors import StepladderError
 from stepladder.promotion import Standing
 from stepladder.serving_record import read_record
@@ -128,6 +128,46 @@ def test_an_engine_that_dies_is_healed(tmp_path: Path) -> None:
         await shop.until(lambda: shop.router.lineups[TASK].champion is not first)
         assert shop.answers == "1"
         await shop.until(lambda: len(shop.loader.live) == 1)
+
+    play(tmp_path, "1", story)
+
+
+def test_smoke_cases_that_fail_for_a_release_that_passed_before_are_this_machines_trouble(
+    tmp_path: Path,
+) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.until(lambda: shop.registry.standing.versions["1"].passed)
+        faults = iter([MismatchError("3 of 5 smoke cases")] * 4)
+        shop.loader.faults["1"] = lambda: next(faults, None)
+        shop.loader.kill_all()
+        await shop.until(lambda: len(shop.loader.loads) > 1)
+        await shop.reconciler.step()
+        record = read_record(tmp_path / "serving.json")
+        assert record
+        assert "something is wrong with this machine: 3 of 5 smoke cases" in record.tasks[TASK].why
+        await shop.until(lambda: len(shop.loader.loads) == 6)
+        assert shop.registry.standing.versions["1"].refused is None
+        assert shop.answers == "1"
+
+    play(tmp_path, "1", story)
+
+
+def test_a_release_that_passed_elsewhere_meanwhile_is_not_refused_for_what_is_wrong_here(
+    tmp_path: Path,
+) -> None:
+    async def story(shop: Shop) -> None:
+        def passes_elsewhere() -> Exception:
+            standing = shop.registry.standing
+            passed = standing.versions["1"].model_copy(update={"passed": True})
+            versions = {**standing.versions, "1": passed}
+            shop.registry.standing = standing.model_copy(update={"versions": versions})
+            shop.reconciler._wanted = {TASK: shop.registry.standing}
+            del shop.loader.faults["1"]
+            return MismatchError("3 of 5 smoke cases")
+
+        shop.loader.faults["1"] = passes_elsewhere
+        await shop.answers_with("1")
+        assert shop.registry.standing.versions["1"].refused is None
 
     play(tmp_path, "1", story)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from serving.smoke import RefusalError, choose, require_smoke
+from serving.smoke import MismatchError, RefusalError, choose, require_smoke
 from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import Outcome, Response, RungOutcomes
@@ -44,7 +45,7 @@ def outcomes(*all_of_them: Outcome) -> RungOutcomes:
     )
 
 
-def check(folder: Path, says: str | int, cases: list[Outcome], **spec: str) -> None:
+def check(folder: Path, says: str | int, cases: list[Outcome], **spec: Any) -> None:
     with stub_engine(lambda _: says) as engine:
         task = task_of("t", folder, **spec)
         require_smoke(task, PLAN, RunningEngine(engine.url, "stub"), None, cases, 10)
@@ -77,6 +78,18 @@ def test_what_is_refused(
         cases = [case.model_copy(update={"reference": {}}) for case in cases]
     with pytest.raises(RefusalError, match=why):
         check(tmp_path, says, cases, **spec)
+
+
+def test_answers_that_a_judge_scores_may_be_worded_otherwise_but_not_be_missing(tmp_path: Path) -> None:
+    judged: dict[str, Any] = {"scorer": "judge", "judge": {"model": "m"}}
+    cases = [outcome(number, f"answer {number}") for number in range(3)]
+    check(tmp_path, "another wording", cases, **judged)
+    with pytest.raises(MismatchError, match="3 of 3"):
+        check(tmp_path, "", cases, **judged)
+    cases = [outcome(number, '"answer"') for number in range(3)]
+    check(tmp_path, '"another"', cases, output_schema={"type": "string"}, **judged)
+    with pytest.raises(MismatchError, match="3 of 3"):
+        check(tmp_path, "7", cases, output_schema={"type": "string"}, **judged)
 
 
 def test_without_recorded_answers_nothing_can_be_checked(tmp_path: Path) -> None:
