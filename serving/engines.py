@@ -24,7 +24,8 @@ from stepladder.settings import Engine
 
 T = TypeVar("T")
 _PROBE_S = 10.0
-_MOST_SILENT = 3
+# An engine under load may be slow to answer; one that is silent this often is not coming back.
+MOST_SILENT = 3
 _LOAD_S = 120.0
 
 
@@ -101,6 +102,7 @@ class Engines:
         self._engines: Pool[RunningEngine] = Pool()
         self._adapters: Pool[_Adapter] = Pool()
         self._gib: dict[str, float] = {}
+        self._hung: set[RunningEngine] = set()
 
     @contextmanager
     def running(self, model: str, *, attach: bool, adapters: bool = False) -> Iterator[RunningEngine]:
@@ -126,8 +128,23 @@ class Engines:
             say(f"engine: starting vLLM for {model} (about a minute on a CPU)")
             return engine(model, settings, self._logs, self._on_wait, adapters=adapters)
 
-        with self._engines.lease(model, make, _usable) as found:
+        def usable(one: RunningEngine) -> bool:
+            return one not in self._hung and _usable(one)
+
+        with self._engines.lease(model, make, usable) as found:
             yield found
+
+    def give_up(self, running: RunningEngine) -> bool:
+        """Have an engine that was started here, and hangs, closed and started anew when it is wanted next.
+
+        Returns:
+            Whether other releases have it too, so that it says nothing about any one of them.
+        """
+        for one in self._engines.shared.values():
+            if one.value.url == running.url and running.log is not None:
+                self._hung.add(one.value)
+                return one.users > 1
+        return False
 
     @contextmanager
     def _attached(self, model: str) -> Iterator[RunningEngine]:
@@ -189,17 +206,16 @@ class Engines:
 
 
 def _usable(running: RunningEngine) -> bool:
-    """Whether it need not be replaced. Silence alone is no reason: under load an engine answers late."""
-    ours = running.log is not None
-    if ours and not running.alive():  # a look at the process
+    """Whether it need not be replaced, by the rule of ``serving.probe``: silence is borne for some looks."""
+    if running.log is not None and not running.alive():  # ours: a look at the process
         return False
-    for _ in range(1 if ours else _MOST_SILENT):
+    for _ in range(MOST_SILENT):
         answers = [names for names in map(models_of, running.urls) if names is not None]
         if any(running.model in names for names in answers):
             return True
         if len(answers) == len(running.urls):
             return False
-    return ours
+    return False
 
 
 def one_that_has_it(running: RunningEngine) -> RunningEngine:

@@ -17,7 +17,7 @@ from serving.retrieval import BatchedRetrieval
 from serving.router import Serving
 from serving.search import IndexPlace, SearchProcess
 from serving.settings import Reconcile
-from serving.smoke import RefusalError, choose, require_smoke
+from serving.smoke import HungError, RefusalError, choose, require_smoke
 from stepladder.engine import RunningEngine, dtype_of
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import RungOutcomes
@@ -110,7 +110,11 @@ class Loader:
         with ExitStack() as stack:
             engine, model = self._engine_for(registered, stack)
             place = self._index(registered)
-            self._require_smoke(registered, one_that_has_it(engine), place)
+            try:
+                self._require_smoke(registered, one_that_has_it(engine), place)
+            except HungError as hung:
+                hung.may_pass |= self._engines.give_up(engine)
+                raise
             serving = Serving(
                 registered=registered,
                 task=load_task(registered.folder / "task", rows=False),

@@ -8,11 +8,10 @@ from collections.abc import Collection
 
 import httpx
 
+from serving.engines import MOST_SILENT
 from stepladder.engine import RunningEngine
 
 _PATIENCE_S = 5.0
-# An engine under load may be slow to answer; one that is silent this often is not coming back.
-_MOST_SILENT = 3
 
 
 class Probe:
@@ -45,7 +44,7 @@ class Probe:
         """Whether an engine lives, as of the last look; at once False where its process has ended."""
         if engine.log is not None and not engine.alive():  # ours: a look at the process
             return False
-        return self._silent[engine] < _MOST_SILENT
+        return self._silent[engine] < MOST_SILENT
 
     def lacks_model(self, engine: RunningEngine) -> bool:
         """Whether the engine, or a replica of it, answered that it does not have the model."""

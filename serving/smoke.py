@@ -25,6 +25,10 @@ class RefusalError(Exception):
     """A release is not what it should be: its own fault, which another attempt would not mend."""
 
 
+class HungError(StepladderError):
+    """An engine did not answer a smoke case in time."""
+
+
 class MismatchError(RefusalError):
     """A release answers its smoke cases otherwise than it did: at its first load, its own fault."""
 
@@ -50,7 +54,8 @@ def require_smoke(
         MismatchError: an answer is not in the task's form where it was, or most are other ones than they
             were; of a task whose answers a judge scores, most are of another form.
         RefusalError: there is nothing to check it against.
-        StepladderError: the engine does not answer.
+        HungError: the engine does not answer in time.
+        StepladderError: it fails.
     """
     if not cases:
         raise RefusalError("it has no recorded answers to check it against (outcomes.json)")
@@ -94,6 +99,12 @@ def _ask(engine: RunningEngine, request: Request, name: str, timeout_s: float) -
         if answer.status_code == 400:
             raise MismatchError(f"smoke case {name}: the engine refuses the request")
         return str(answer.raise_for_status().json()["choices"][0]["message"]["content"] or "")
+    except httpx.TimeoutException as error:
+        raise HungError(
+            f"smoke case {name}: the engine did not answer within {timeout_s:.0f} s",
+            where=engine.url,
+            may_pass=engine.log is None,
+        ) from error
     except (httpx.HTTPError, KeyError, IndexError, ValueError) as error:
         # One that was started here may have been broken by the release; a server has other reasons.
         raise StepladderError(

@@ -18,7 +18,7 @@ from serving.merging import merge_apart
 from serving.router import Lineup
 from serving.search import SearchProcess
 from serving.settings import Reconcile
-from serving.smoke import RefusalError
+from serving.smoke import HungError, RefusalError
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
 from stepladder.files import digest_file, digest_folder, write_json, writing
@@ -150,6 +150,28 @@ def test_what_is_as_registered_is_loaded_and_let_go(loader: Loader, tmp_path: Pa
     assert loaded.frees_gib() > 0
     loaded.close()
     assert not loaded.serving.engine.alive()
+
+
+def test_an_engine_that_hangs_in_smoke_cases_is_replaced_and_no_release_that_shares_it_is_to_blame(
+    loader: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = plain(tmp_path)
+    first = loader.load("t", version)
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.loading.require_smoke", hangs)
+        with pytest.raises(HungError) as caught:
+            loader.load("t", version)
+    assert caught.value.may_pass
+    assert first.serving.engine.alive(), "until the next load"
+    second = loader.load("t", version)
+    assert not first.serving.engine.alive()
+    assert second.serving.engine.alive()
+    for one in (first, second):
+        one.close()
+
+
+def hangs(*_: object) -> None:
+    raise HungError("it did not answer")
 
 
 @pytest.mark.parametrize(

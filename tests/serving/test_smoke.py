@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.smoke import MismatchError, RefusalError, choose, require_smoke
+from serving.smoke import HungError, MismatchError, RefusalError, choose, require_smoke
 from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import Outcome, Response, RungOutcomes
@@ -95,6 +95,14 @@ def test_answers_that_a_judge_scores_may_be_worded_otherwise_but_not_be_missing(
 def test_without_recorded_answers_nothing_can_be_checked(tmp_path: Path) -> None:
     with pytest.raises(RefusalError, match="no recorded answers"):
         check(tmp_path, "yes", [])
+
+
+def test_an_engine_that_does_not_answer_in_time_hangs(tmp_path: Path) -> None:
+    for log, may_pass in ((Path("log"), False), (None, True)):
+        with stub_engine(lambda _: "yes", latency_s=5) as engine, pytest.raises(HungError) as caught:
+            running = RunningEngine(engine.url, "stub", log)
+            require_smoke(task_of("t", tmp_path), PLAN, running, None, [outcome(1, "yes")], 0.1)
+        assert caught.value.may_pass is may_pass
 
 
 def test_an_engine_that_fails_is_not_the_releases_fault(tmp_path: Path) -> None:
