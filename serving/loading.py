@@ -35,6 +35,7 @@ from stepladder.releases import (
     require_contents,
     short,
 )
+from stepladder.settings import Knowledge
 from stepladder.stages.finetune import merged_folder
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import load_task
@@ -101,7 +102,7 @@ class Loader:
         Raises:
             RefusalError: it is not what was registered, or fails its smoke cases.
             UnfetchedError: its files cannot be had now.
-            MachineError: its base model is not here.
+            MachineError: its base model is not here, or no Qdrant server is named that its index is on.
             NoRoomError: its engine does not fit beside those that run.
             StepladderError: its engine or index does not open.
         """
@@ -199,9 +200,14 @@ class Loader:
         folder = registered.folder / "index"
         if not folder.is_dir():  # of before releases carried the manifest of an index on a server
             folder = self._workspace.index(release.task)
-        if read_manifest(folder).version != release.index_version:
+        manifest, store = read_manifest(folder), self._workspace.settings.knowledge.store
+        if manifest.version != release.index_version:
             raise RefusalError("the index is not the version that it was made with")
-        return IndexPlace(folder=folder, knowledge=release.knowledge, embedder=release.embedder)
+        if manifest.collection and store == Knowledge().store:
+            raise MachineError(
+                "its index is on a Qdrant server, and none is named here: set knowledge.store or QDRANT_URL"
+            )
+        return IndexPlace(folder=folder, knowledge=release.asked_at(store), embedder=release.embedder)
 
     def _require_smoke(self, registered: Registered, engine: RunningEngine, place: IndexPlace | None) -> None:
         path = registered.folder / OUTCOMES

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from stepladder.errors import StepladderError
 from stepladder.failures import first_line, is_full_disk, without_password
@@ -39,7 +39,11 @@ _ANSWERING = ("task", "index")
 
 
 class Release(Strict):
-    """What answers: everything that decides a response, by content."""
+    """What answers: everything that decides a response, by content.
+
+    Where an index on a server lies is no part of it: each machine knows its own way there, and the address
+    may hold a password.
+    """
 
     task: str
     plan: Plan
@@ -52,6 +56,15 @@ class Release(Strict):
     index_version: str | None
     adapter_digest: str | None
     verdict_digest: str
+
+    @field_validator("knowledge")
+    @classmethod
+    def _without_place(cls, knowledge: Knowledge) -> Knowledge:
+        return knowledge.model_copy(update={"store": Knowledge().store})
+
+    def asked_at(self, store: str) -> Knowledge:
+        """How its index is asked, by the ``knowledge.store`` of the machine that asks."""
+        return self.knowledge.model_copy(update={"store": store})
 
     @property
     def digest(self) -> str:

@@ -31,6 +31,15 @@ def release(task: str, prompt: str) -> Release:
     )
 
 
+def test_where_an_index_lies_is_no_part_of_a_release() -> None:
+    here = release("t", "p")
+    server = Knowledge(store="http://user:secret@qdrant:6333")
+    there = Release.model_validate({**here.model_dump(), "knowledge": server})
+    assert there.digest == here.digest
+    assert "secret" not in there.model_dump_json()
+    assert there.asked_at("http://mine:6333") == Knowledge(store="http://mine:6333")
+
+
 def registered(folder: Path, task: str, prompt: str) -> Release:
     import mlflow
 

@@ -46,9 +46,9 @@ def ask(workspace: Workspace, name: str, question: str) -> Answer:
     use_mlflow(workspace.settings.mlflow)
     registered = newest(name, workspace.releases)
     require_contents(registered, registered.files)
-    release = registered.release
+    release, store = registered.release, workspace.settings.knowledge.store
     opened = (
-        open_contexts(registered.folder / "index", release.knowledge, release.embedder)
+        open_contexts(registered.folder / "index", release.asked_at(store), release.embedder)
         if release.plan.retrieval
         else nullcontext(Contexts(None))
     )

@@ -84,6 +84,7 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
         **_section("cost", settings.cost),
         **_section("evaluation", settings.evaluation),
         **_section("knowledge", settings.knowledge),
+        "knowledge.store": without_password(settings.knowledge.store),
         **_section("prepare", settings.prepare),
         **_section("tuning", settings.tuning.of(name)),
         **{f"digest.{key}": value for key, value in verdict.digests.items()},

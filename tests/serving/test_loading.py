@@ -15,13 +15,13 @@ import yaml
 from serving.engines import NoRoomError
 from serving.loading import Loader, MachineError, UnfetchedError
 from serving.merging import merge_apart
-from serving.router import Lineup
-from serving.search import SearchProcess
+from serving.router import Lineup, Passage
+from serving.search import IndexPlace, SearchProcess
 from serving.settings import Reconcile
 from serving.smoke import HungError, RefusalError
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
-from stepladder.files import digest_file, digest_folder, write_json, writing
+from stepladder.files import digest_file, digest_folder, read_json, write_json, writing
 from stepladder.knowledge.build import build_index
 from stepladder.knowledge.embed import load_embedder
 from stepladder.models import PACKAGED_BASE, model_digest
@@ -288,10 +288,11 @@ def test_an_adapter_that_is_not_as_registered_is_refused(
         loader.load("t", version)
 
 
-def indexed(folder: Path) -> Version:
-    """A release with an index, of words."""
+def indexed(folder: Path, changes: dict[str, str] | None = None) -> Version:
+    """A release with an index, of words, its manifest changed."""
     with writing(folder / "built") as draft, Cache(folder / "cache.sqlite") as cache:
         build_index(PAGES, Knowledge(), WordEmbedder(), draft, cache, "t")
+    write_json(folder / "built/manifest.json", read_json(folder / "built/manifest.json") | (changes or {}))
     plan = Plan(rung="rag", context_tokens=10)
     base = folder / "models/tiny"
     return frozen(folder, HELLO, base=base, spec={"scorer": "exact"}, plan=plan, index=folder / "built")
@@ -315,6 +316,32 @@ def test_an_index_of_another_version_is_refused(loader: Loader, tmp_path: Path) 
     manifest.write_text(manifest.read_text().replace('"version": "', '"version": "0'))
     with pytest.raises(RefusalError, match="not the version that it was made with"):
         loader.load("t", version.model_copy(update={"files": None}))
+
+
+class Searches:
+    """Stands where the search process does."""
+
+    def __init__(self) -> None:
+        self.places: list[IndexPlace] = []
+
+    def ask(self, place: IndexPlace, _: str) -> list[Passage]:
+        self.places.append(place)
+        return []
+
+    search = ask
+
+
+def test_an_index_on_a_server_is_asked_at_this_machines_own_address(
+    loader: Loader, tmp_path: Path
+) -> None:
+    version = indexed(tmp_path, {"store": "server", "collection": "t-1"})
+    with pytest.raises(MachineError, match="QDRANT_URL"):
+        loader.load("t", version)
+    workspace = workspace_in(tmp_path)
+    here = workspace.settings.model_copy(update={"knowledge": Knowledge(store="http://here:6333")})
+    searches: Any = Searches()
+    Loader(Workspace(tmp_path, here), Reconcile(), searches).load("t", version).close()
+    assert {place.knowledge.store for place in searches.places} == {"http://here:6333"}
 
 
 def test_a_release_of_another_task_is_refused(loader: Loader, tmp_path: Path) -> None:
