@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -187,9 +188,12 @@ class Engines:
     def frees_gib(self, model: str) -> float:
         """Memory that comes back when one release of this model is unloaded; 0 where another has it too.
 
-        May be asked from any thread.
+        On a GPU an engine takes what there is, so that all of it comes back, enough for a larger one. May be
+        asked from any thread.
         """
-        return self._gib.get(model, 0.0) if self._engines.users(model) == 1 else 0.0
+        if model not in self._gib or self._engines.users(model) != 1:
+            return 0.0
+        return inf if device() == "cuda" else self._gib[model]
 
     def require_room(self, needs: float) -> None:
         """Check that there is memory for so many GiB. The first engine is tried whatever the estimate says.

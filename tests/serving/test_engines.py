@@ -13,8 +13,10 @@ import pytest
 from serving import engines as module
 from serving.engines import Engines, NoRoomError, Pool, one_that_has_it
 from serving.memory import engine_gib, free_gib, merging_gib
+from serving.plan import Actual, Held, Load, Stop, plan
 from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
+from stepladder.promotion import Standing, Version
 from stepladder.settings import Engine
 from tests.stub_server import _Handler, stub_server
 
@@ -86,6 +88,32 @@ def test_a_second_engine_is_not_started_without_memory_for_it(
         with engines.running("b", attach=False):
             pass
     assert started == ["a", "b"]
+
+
+def test_on_a_gpu_one_engine_gives_way_to_a_larger_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def fake(*_: Any, **__: Any) -> Iterator[RunningEngine]:
+        yield RunningEngine("http://127.0.0.1:9/v1", "stepladder", Path("log"))
+
+    needs = {"small": 4.0, "large": 40.0}
+    monkeypatch.setattr(module, "engine", fake)
+    monkeypatch.setattr(module, "device", lambda: "cuda")
+    monkeypatch.setattr(module, "engine_gib", lambda model, _: needs[model])
+    monkeypatch.setattr(module, "free_gib", lambda: 100.0)  # of the machine: not what an engine needs
+    engines = Engines(Engine(), tmp_path, lambda _: None)
+    versions = {number: Version(version=number, digest=number, rung="prompt") for number in "12"}
+    wanted = Standing(champion="2", previous="1", versions=versions)
+    with engines.running("small", attach=False):
+        with pytest.raises(NoRoomError) as caught, engines.running("large", attach=False):
+            pass
+        held = Held(1, "1", frees_gib=engines.frees_gib("small"))
+        steps = plan(wanted, Actual(1, (held,), cramped={"2": caught.value.missing_gib}))
+        assert [type(step) for step in steps] == [Stop]
+    assert plan(wanted, Actual()) == [Load(versions["2"])]
+    with engines.running("large", attach=False):
+        assert engines.frees_gib("large") > needs["large"]
 
 
 @pytest.mark.parametrize("cached", ["weights", "configuration", None])
