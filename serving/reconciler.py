@@ -120,6 +120,12 @@ class Reconciler:
             standing.champion or "", found.version, found.share, found.shadow
         )
 
+    def has_end(self, task: str, trial: Trial, trial_id: str) -> bool:
+        """Whether the end of a trial of this id stands in the registry, as far as it is known."""
+        standing = with_notes(self._wanted, [*self._told, *self._notes]).get(task)
+        found = standing.find(trial.challenger) if standing else None
+        return found is None or trial_id in found.ended
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Reconcile while the block runs; then end every engine that was started."""

@@ -21,8 +21,9 @@ log = logging.getLogger("serving")
 class Note:
     """Something to write into the registry about a version; ``reason`` says why.
 
-    ``champion``: of a version that is ``promoted``, the one that it was compared with. Where another is
-    champion by then, a person has decided meanwhile, and it is left at that.
+    ``trial``: of one that was ``tried``, or ``promoted`` after it, the trial's id. ``champion``: of a version
+    that is ``promoted``, the one that it was compared with. Where another is champion by then, a person has
+    decided meanwhile, and it is left at that.
     """
 
     task: str
@@ -30,6 +31,7 @@ class Note:
     kind: Literal["previous", "refused", "passed", "promoted", "tried", "live"]
     reason: str = ""
     champion: str | None = None
+    trial: str = ""
 
 
 class Registry(Protocol):
@@ -87,16 +89,25 @@ def _written(note: Note) -> bool:
         elif note.kind == "live":
             promotion.note_live(note.task, note.version)
         elif note.kind == "tried":
-            end_trial(note.task, note.version, note.reason)
+            end_trial(note.task, note.version, note.reason, note.trial)
         elif note.kind == "promoted":
-            if promotion.standing(note.task).champion == note.champion:
-                promotion.promote(note.task, note.version)
+            end_trial(note.task, note.version, _promoted(note), note.trial)
         else:
             promotion.refuse(note.task, note.version, note.reason)
     except Exception as error:
         log.error("%s version %s cannot be marked: %s", note.task, note.version, first_line(error))
         return False
     return True
+
+
+def _promoted(note: Note) -> str:
+    """Promote what did well in its trial, and tell what came of that."""
+    now = promotion.standing(note.task).champion
+    if now == note.champion:
+        promotion.promote(note.task, note.version)
+    elif now != note.version:
+        return f"not promoted, for the champion is version {now or '(none)'} by now: {note.reason}"
+    return f"promoted: {note.reason}"
 
 
 def with_notes(standings: Mapping[str, Standing], notes: Iterable[Note]) -> dict[str, Standing]:
@@ -110,14 +121,14 @@ def with_notes(standings: Mapping[str, Standing], notes: Iterable[Note]) -> dict
         if note.kind == "previous":
             found[note.task] = known.model_copy(update={"previous": note.version})
             continue
-        if note.kind == "promoted":
-            moved = {"champion": note.version, "previous": known.champion}
-            found[note.task] = known.model_copy(update=moved if known.champion == note.champion else {})
-            continue
+        if note.kind == "promoted" and known.champion == note.champion:
+            known = known.model_copy(update={"champion": note.version, "previous": known.champion})
+        ended = {"share": 0.0, "ended": version.ended | {note.trial}}
         changes: dict[str, dict[str, object]] = {
             "refused": {"refused": note.reason},
             "passed": {"passed": True},
-            "tried": {"share": 0.0},
+            "tried": ended,
+            "promoted": ended,
             "live": {"live": version.live or "now"},
         }
         versions = {**known.versions, note.version: version.model_copy(update=changes[note.kind])}

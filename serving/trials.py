@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from serving.beside import beside
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("serving")
 _KIND = "trial"
-_ENDS = ("promote", "send back", "stopped")
+_DECIDED = ("promote", "send back")
+_STOPPED = "stopped"
 # They are of no release: so the index finds them.
 _TRIALS = "SELECT at, body FROM events WHERE kind = ? AND task = ? AND release = '' ORDER BY seq DESC"
 
@@ -42,7 +44,6 @@ class Trials:
     def __init__(self, gateway: Gateway, reconciler: Reconciler) -> None:
         self._gateway = gateway
         self._reconciler = reconciler
-        self._ended: dict[str, Trial] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -63,14 +64,35 @@ class Trials:
     async def step(self) -> None:
         """Look at each trial once."""
         for task, lineup in self._gateway.router.lineups.items():
-            await self._end_if_stopped(task)
-            if lineup.trial is None or not self._reconciler.is_tried(task, lineup.trial):
-                self._ended.pop(task, None)
-            elif self._ended.get(task) != lineup.trial:  # its end may take a while to reach the line-up
+            if await self._settle(task):
+                continue
+            if lineup.trial and self._reconciler.is_tried(task, lineup.trial):
                 await self._look(task, lineup.trial)
 
+    async def _settle(self, task: str) -> bool:
+        """Bring to its end what has ended: whether that leaves nothing to look at now.
+
+        A person may have ended or changed a trial: that is written down, so that the next one begins anew. A
+        gateway that was killed may have written a decision down and not told the registry: it does so again.
+        """
+        body = await self._last(task)
+        if body is None or body["step"] == _STOPPED:
+            return False
+        trial, decided = Trial(**body["trial"]), body["step"] in _DECIDED
+        if decided and self._reconciler.has_end(task, trial, body["id"]):
+            return False
+        # Where the kill came between the promotion and the rest, the challenger is the champion already.
+        promoted = replace(trial, champion=trial.challenger)
+        known = (trial, promoted) if decided else (trial,)
+        if not any(self._reconciler.is_tried(task, one) for one in known):
+            self._write(task, trial, body["id"], _STOPPED, {"reason": "ended by hand"})
+            return False
+        if decided:
+            self._end(task, trial, body["id"], body["step"], body["reason"])
+        return decided
+
     async def _look(self, task: str, trial: Trial) -> None:
-        since = await self._since(task, trial)
+        trial_id, since = await self._begun(task, trial)
         settings, records = self._gateway.settings.canary, self._gateway.settings.records.path
         now = time.time()
         await self._gateway.store.committed()
@@ -85,57 +107,54 @@ class Trials:
             settings.feedback_after_s,
         )
         found = await asyncio.to_thread(look, trial, seen, settings)
-        self._write(task, trial, found.step, _told(found))
-        if found.step != "go on":
-            self._end(task, trial, found)
+        self._write(task, trial, trial_id, found.step, _told(found))
+        if found.step in _DECIDED:
+            self._end(task, trial, trial_id, found.step, found.reason)
 
-    async def _end_if_stopped(self, task: str) -> None:
-        """Write down that a person ended or changed a trial, so that the next one begins anew."""
+    async def _last(self, task: str) -> dict[str, Any] | None:
+        """The last event of the task's trials."""
 
         def last(connection: sqlite3.Connection) -> dict[str, Any] | None:
             found = connection.execute(f"{_TRIALS} LIMIT 1", (_KIND, task)).fetchone()
             return json.loads(found[1]) if found else None
 
-        body = await self._gateway.store.call(last)
-        if body is None or body["step"] in _ENDS:
-            return
-        trial = Trial(**body["trial"])
-        if not self._reconciler.is_tried(task, trial):
-            self._write(task, trial, "stopped", {"reason": "ended by hand"})
+        return await self._gateway.store.call(last)
 
-    async def _since(self, task: str, trial: Trial) -> float:
-        """When the task's last trial ended; what came after belongs to this one. Writes down its begin."""
+    async def _begun(self, task: str, trial: Trial) -> tuple[str, float]:
+        """The id of the trial that runs, which is written down at its begin, and since when it may run.
 
-        def known(connection: sqlite3.Connection) -> tuple[float, bool]:
-            begun = False
+        That is the end of the task's last trial: what came after belongs to this one.
+        """
+
+        def known(connection: sqlite3.Connection) -> tuple[str | None, float]:
+            running = None
             for at, text in connection.execute(_TRIALS, (_KIND, task)):
                 body = json.loads(text)
-                if body["step"] in _ENDS:
-                    return float(at), begun
-                begun = begun or body["trial"] == asdict(trial)
-            return 0.0, begun
+                if body["step"] in (*_DECIDED, _STOPPED):
+                    return running, float(at)
+                running = running or (body["id"] if body["trial"] == asdict(trial) else None)
+            return running, 0.0
 
-        since, begun = await self._gateway.store.call(known)
-        if not begun:
-            self._write(task, trial, "begin", {})
-        return since
+        trial_id, since = await self._gateway.store.call(known)
+        if trial_id is None:
+            trial_id = secrets.token_hex(4)
+            self._write(task, trial, trial_id, "begin", {})
+        return trial_id, since
 
-    def _end(self, task: str, trial: Trial, found: Look) -> None:
-        self._ended[task] = trial
-        version = trial.challenger
+    def _end(self, task: str, trial: Trial, trial_id: str, step: str, reason: str) -> None:
+        version, good = trial.challenger, step == "promote"
         if trial.shadow:
-            good = found.step == "promote"
-            outcome = f"in the shadow {'it did well' if good else 'it did not do well'}: {found.reason}"
+            outcome = f"in the shadow {'it did well' if good else 'it did not do well'}: {reason}"
+            note = Note(task, version, "tried", outcome, trial=trial_id)
+        elif good:
+            note = Note(task, version, "promoted", reason, trial.champion, trial_id)
         else:
-            outcome = f"{'promoted' if found.step == 'promote' else 'sent back'}: {found.reason}"
-        notes = [Note(task, version, "tried", outcome)]
-        if found.step == "promote" and not trial.shadow:
-            notes.append(Note(task, version, "promoted", outcome, trial.champion))
-        self._reconciler.note(notes)
+            note = Note(task, version, "tried", f"sent back: {reason}", trial=trial_id)
+        self._reconciler.note([note])
 
-    def _write(self, task: str, trial: Trial, step: str, more: dict[str, Any]) -> None:
+    def _write(self, task: str, trial: Trial, trial_id: str, step: str, more: dict[str, Any]) -> None:
         log.info("%s: trial of version %s: %s %s", task, trial.challenger, step, more.get("reason", ""))
-        body = {"trial": asdict(trial), "step": step, **more}
+        body = {"id": trial_id, "trial": asdict(trial), "step": step, **more}
         self._gateway.store.append(Event(_KIND, "", task, "", body, time.time()))
 
 

@@ -23,6 +23,7 @@ PASSED_TAG = "serving.passed"
 LIVE_TAG = "serving.live"
 SHARE_TAG = "canary.share"
 SHADOW_TAG = "canary.shadow"
+ENDED_TAG = "canary.ended."
 LONGEST_REASON = 1000
 
 
@@ -30,7 +31,8 @@ class Version(Strict):
     """A registered version. ``refused``: why it may not answer; ``passed``: it answered well before.
 
     ``share``: of the requests, that it gets as challenger; ``shadow``: it answers them unseen; ``live``:
-    when a gateway last began to answer by it as champion; ``files``: see ``releases.files_digest``.
+    when a gateway last began to answer by it as champion; ``files``: see ``releases.files_digest``;
+    ``ended``: ids of its trials whose end stands in the registry.
     """
 
     version: str
@@ -42,6 +44,7 @@ class Version(Strict):
     shadow: bool = False
     live: str | None = None
     files: str | None = None
+    ended: frozenset[str] = frozenset()
 
 
 class Standing(Strict):
@@ -96,6 +99,7 @@ def _version(number: str, tags: dict[str, str]) -> Version:
         shadow=SHADOW_TAG in tags,
         live=tags.get(LIVE_TAG),
         files=tags.get(FILES_TAG),
+        ended=frozenset(tag.removeprefix(ENDED_TAG) for tag in tags if tag.startswith(ENDED_TAG)),
     )
 
 

@@ -2,13 +2,16 @@
 
 While the version under the alias ``challenger`` has a tag ``canary.share``, it answers that share of users
 and conversations; with ``canary.shadow`` beside the champion, unseen. ``canary.outcome`` tells what came of
-it.
+it, and ``canary.ended.ID`` that the end of this trial is all written.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from stepladder.errors import StepladderError
 from stepladder.promotion import (
+    ENDED_TAG,
     LONGEST_REASON,
     SHADOW_TAG,
     SHARE_TAG,
@@ -58,9 +61,15 @@ def try_out(task: str, which: str | None, share: float, *, shadow: bool = False)
     return release
 
 
-def end_trial(task: str, version: str, outcome: str) -> None:
-    """Give a challenger no more requests, and note why."""
+def end_trial(task: str, version: str, outcome: str, trial_id: str = "") -> None:
+    """Give a challenger no more requests, and note why.
+
+    Args:
+        trial_id: of a trial that a gateway ended; noted last, so that what a kill cut short is done again.
+    """
     import mlflow
 
     tag_version(task, version, OUTCOME_TAG, outcome[:LONGEST_REASON])
     mlflow.MlflowClient().delete_model_version_tag(registered_name(task), version, SHARE_TAG)
+    if trial_id:
+        tag_version(task, version, f"{ENDED_TAG}{trial_id}", datetime.now(UTC).isoformat(timespec="seconds"))

@@ -142,13 +142,23 @@ def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlfl
         try_out(TASK, "2", 1.0)
 
     registry = MlflowRegistry(store, [TASK])
-    notes = [Note(TASK, "2", "tried", "promoted: well done"), Note(TASK, "2", "promoted", champion="1")]
+    notes = [Note(TASK, "2", "promoted", "well done", champion="1", trial="a")]
     found = registry.sync(notes)[0][TASK]
     assert aliases(found) == ("2", "1", "2")
-    assert found.versions["2"].share == 0
+    assert (found.versions["2"].share, found.versions["2"].ended) == (0, {"a"})
+    assert outcome("2") == "promoted: well done"
     assert registry.sync(notes)[0][TASK].previous == "1", "written twice it is as written once"
+    assert outcome("2") == "promoted: well done"
     promote(TASK, "3")
     assert registry.sync(notes)[0][TASK].champion == "3", "a person decided meanwhile"
+    assert str(outcome("2")).startswith("not promoted, for the champion is version 3 by now")
+
+
+def outcome(number: str) -> str | None:
+    import mlflow
+
+    tags = mlflow.MlflowClient().get_model_version(f"stepladder-{TASK}", number).tags
+    return tags.get("canary.outcome")
 
 
 def test_what_was_written_before_the_registry_fell_silent_is_not_written_again(

@@ -206,7 +206,7 @@ class World(RuleBasedStateMachine):
     def trial_ends_well(self, task: str) -> None:
         if trial := self.machine.router.lineups[task].trial:
             number, champion = trial.challenger, trial.champion
-            self.reconciler.note([Note(task, number, "tried"), Note(task, number, "promoted", "", champion)])
+            self.reconciler.note([Note(task, number, "promoted", "", champion)])
 
     @rule(task=A_TASK, number=NUMBERS)
     def refusal_is_taken_back(self, task: str, number: str) -> None:

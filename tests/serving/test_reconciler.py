@@ -243,9 +243,9 @@ def test_a_challenger_takes_its_share_beside_the_champion_until_its_trial_ends(t
         await shop.until(lambda: shop.loader.loads == ["1", "2", "1", "2"])
         await shop.until(lambda: shop.router.lineups[TASK].trial is not None)
 
-        shop.reconciler.note(
-            [Note(TASK, "2", "tried", "promoted: well"), Note(TASK, "2", "promoted", champion="1")]
-        )
+        assert not shop.reconciler.has_end(TASK, Trial("1", "2", 0.2), "a")
+        shop.reconciler.note([Note(TASK, "2", "promoted", "well", champion="1", trial="a")])
+        assert shop.reconciler.has_end(TASK, Trial("1", "2", 0.2), "a")
         assert not shop.reconciler.is_tried(TASK, Trial("1", "2", 0.2))
         await shop.answers_with("2")
         assert shop.router.lineups[TASK].trial is None

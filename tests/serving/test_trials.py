@@ -21,15 +21,21 @@ from tests.stub_engine import stub_engine
 class Told:
     """Stands where the reconciler does."""
 
-    def __init__(self) -> None:
+    def __init__(self, tried: bool = True) -> None:
         self.notes: list[Note] = []
-        self.tried = True
+        self.ended: set[str] = set()
+        self.tried = tried
 
     def is_tried(self, *_: object) -> bool:
         return self.tried
 
+    def has_end(self, _task: str, _trial: Trial, trial_id: str) -> bool:
+        return trial_id in self.ended
+
     def note(self, notes: list[Note]) -> None:
         self.notes += notes
+        self.ended |= {note.trial for note in notes}
+        self.tried = False
 
 
 @pytest.fixture
@@ -97,9 +103,9 @@ def test_a_challenger_that_fails_is_sent_back_and_one_that_does_well_promoted(ho
         ask(gate, users=100)
         told = Told()
         look(gate, told, times=2)
-        assert [note.kind for note in told.notes] == ["tried", "promoted"], "said once"
-        assert told.notes[1].champion == "1"
-        assert "promoted: it is no worse" in told.notes[0].reason
+        assert [note.kind for note in told.notes] == ["promoted"], "said once"
+        assert told.notes[0].champion == "1"
+        assert "it is no worse" in told.notes[0].reason
 
         other.says = lambda _: 500
         assert steps(gate) == ["begin", "promote"]
@@ -112,11 +118,31 @@ def test_a_challenger_that_fails_is_sent_back_and_one_that_does_well_promoted(ho
                 }
                 client.post("/v1/chat/completions", json=body)
                 if number == 0:
-                    look(gate, told := Told())
+                    told.tried = True
+                    look(gate, told)
                     assert steps(gate)[2:] == ["begin", "go on"], "a trial after one that ended begins anew"
         look(gate, told)
-        assert [note.kind for note in told.notes] == ["tried"]
-        assert "sent back: it is worse: errors" in told.notes[0].reason
+        assert [note.kind for note in told.notes] == ["promoted", "tried"]
+        assert "sent back: it is worse: errors" in told.notes[1].reason
+        assert told.notes[0].trial != told.notes[1].trial
+
+
+def test_a_decision_that_a_kill_kept_from_the_registry_is_told_again(house: House) -> None:
+    margins = dict.fromkeys(("errors", "invalid", "abstained", "slow", "displeased"), 0.9)
+    house.settings = house.settings.model_copy(
+        update={"canary": Canary(least=20, feedback_after_s=0, margins=margins)}
+    )
+    with stub_engine(lambda _: "challenger") as other, answering(house) as gate:
+        try_out(house, other.url, share=0.5)
+        ask(gate, users=100)
+        look(gate, told := Told())
+        (note,) = told.notes
+        look(gate, after := Told(), times=2)  # another process: the registry knows nothing of the end
+        assert after.notes == [note]
+        assert steps(gate) == ["begin", "promote"], "it is no trial anew"
+        look(gate, changed := Told(tried=False))  # a person ended it meanwhile
+        assert changed.notes == []
+        assert steps(gate) == ["begin", "promote", "stopped"]
 
 
 def test_a_trial_that_a_person_ended_is_over_and_the_next_begins_anew(house: House) -> None:
