@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Literal
 
+import regex
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
@@ -49,8 +49,8 @@ class Pattern(Strict):
     @classmethod
     def _compiles(cls, pattern: str) -> str:
         try:
-            re.compile(pattern)
-        except re.error as error:
+            regex.compile(pattern)
+        except regex.error as error:
             raise ValueError(f"not a regular expression: {error}") from error
         return pattern
 

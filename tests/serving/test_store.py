@@ -7,11 +7,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from serving.redaction import redactor
+from serving.redaction import UNREAD, redactor
 from serving.settings import Pattern, ServingSettings, load_serving_settings
 from serving.store import Event, Store
 from stepladder.errors import StepladderError
@@ -148,8 +149,9 @@ def test_a_file_that_is_no_store_is_refused_with_a_remedy(tmp_path: Path) -> Non
 
 WRITER = """
 import asyncio, sys, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from serving.redaction import redactor
+from serving.redaction import UNREAD, redactor
 from serving.store import Event, Store
 store = Store(Path(sys.argv[1]), redactor([]), 1, 100_000)
 async def write():
@@ -183,6 +185,8 @@ def test_kill_9_loses_nothing_that_was_committed(tmp_path: Path) -> None:
     ("text", "left"),
     [
         ("mail jane.doe+x@mail.example.co.uk now", "mail [email] now"),
+        ("<a.b@x.org>, c@y.z.", "<[email]>, [email]."),
+        ("x" * 70 + "@example.org", "[email]"),
         ("key sk-abcdefghijklmnopqrstuv.", "key [api key]."),
         ("our own sl-Zm9vYmFyYmF6cXV4cXV1eA_-x", "our own [api key]"),
         ("AKIAIOSFODNN7EXAMPLE", "[aws key]"),
@@ -199,6 +203,37 @@ def test_kill_9_loses_nothing_that_was_committed(tmp_path: Path) -> None:
 def test_the_patterns_that_come_with_it(text: str, left: str) -> None:
     redact = redactor(load_serving_settings(ROOT / "serving.yaml").redact)
     assert redact({"messages": [{"content": text}]}) == {"messages": [{"content": left}]}
+
+
+@pytest.mark.parametrize("part", ["a", "a.", "a@", "eyJ-", "eyJaaaaaaaa.", "1-", "AB12", "sk-", "+1", "password "])
+def test_no_text_takes_the_patterns_that_come_with_it_much_longer_than_prose(part: str) -> None:
+    redact = redactor(load_serving_settings(ROOT / "serving.yaml").redact)
+
+    def took(words: str) -> float:
+        text, times = words * (32_000 // len(words)), []
+        for _ in range(5):
+            began = time.perf_counter()
+            redact(text)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    assert took(part) < 25 * took("The quick brown fox jumps over 12 lazy dogs. ")
+
+
+def test_a_pattern_that_takes_too_long_costs_the_text_and_no_other_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.redaction._LONGEST_S", 0.3)
+    redact = redactor([Pattern(name="slow", pattern=r"(?:\w+\s?)+\w+$")])
+    secret = "secret " * 5000 + "!"
+    with ThreadPoolExecutor(1) as other:
+        under_way = other.submit(redact, {"a": secret, "b": "short one"})
+        longest, last = 0.0, time.perf_counter()
+        while not under_way.done():
+            time.sleep(0.001)
+            longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+    assert under_way.result() == {"a": UNREAD, "b": "[slow]"}
+    assert longest < 0.25
 
 
 def test_a_pattern_that_is_no_regular_expression_is_refused() -> None:
