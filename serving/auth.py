@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -58,7 +60,8 @@ def create_key(path: Path, name: str, scopes: frozenset[Scope], requests_per_min
         requests_per_minute=requests_per_minute,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    _write(path, [*read_keys(path), added])
+    with _alone(path):
+        _write(path, [*read_keys(path), added])
     return secret
 
 
@@ -68,13 +71,16 @@ def revoke_key(path: Path, key_id: str) -> None:
     Raises:
         StepladderError: there is no such key.
     """
-    keys = read_keys(path)
-    kept = [key for key in keys if key.id != key_id]
-    if len(kept) == len(keys):
-        raise StepladderError(
-            f"no key with id {key_id!r}", where=str(path), remedy="`python -m serving keys list` tells them"
-        )
-    _write(path, kept)
+    with _alone(path):
+        keys = read_keys(path)
+        kept = [key for key in keys if key.id != key_id]
+        if len(kept) == len(keys):
+            raise StepladderError(
+                f"no key with id {key_id!r}",
+                where=str(path),
+                remedy="`python -m serving keys list` tells them",
+            )
+        _write(path, kept)
 
 
 def read_keys(path: Path) -> list[Key]:
@@ -91,6 +97,16 @@ def read_keys(path: Path) -> list[Key]:
         raise StepladderError(
             f"not a file of keys: {explain(error)}", where=str(path), remedy="mend it, or make new keys"
         ) from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Between reading and writing the file no other process changes it."""
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f"{path.name}.lock")):
+        yield
 
 
 def _write(path: Path, keys: list[Key]) -> None:

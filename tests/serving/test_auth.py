@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_a_key_file_that_is_damaged_while_serving_changes_nothing(
     path.write_text("{")
     now[0] += 2
     keyring.admit(secret, ("chat",))
+
+
+def test_keys_that_are_made_and_revoked_at_the_same_time_are_all_heeded(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    for number in range(20):
+        create_key(path, f"old {number}", CHAT, 60)
+    old = [key.id for key in read_keys(path)]
+    with ThreadPoolExecutor(8) as threads:
+        made = [threads.submit(create_key, path, f"new {number}", CHAT, 60) for number in range(20)]
+        gone = [threads.submit(revoke_key, path, key_id) for key_id in old]
+        for one in [*made, *gone]:
+            one.result()
+    assert sorted(key.name for key in read_keys(path)) == sorted(f"new {number}" for number in range(20))
 
 
 def test_a_key_that_is_not_there_cannot_be_revoked(tmp_path: Path) -> None:
