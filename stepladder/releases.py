@@ -149,6 +149,7 @@ def register(folder: Path, release: Release, description: str, run_id: str) -> s
         tags = {DIGEST_TAG: release.digest, "rung": release.plan.rung, **_digest_tags(release)}
         tags[FILES_TAG] = files_digest(folder)
         version = str(mlflow.register_model(f"models:/{model.model_id}", name, tags=tags).version)
+    if not client.get_model_version(name, version).description:  # also where a kill came before it
         client.update_model_version(name, version, description=description + _links(client, run_id))
     client.set_registered_model_alias(name, CHALLENGER, version)
     return version

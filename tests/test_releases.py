@@ -67,6 +67,23 @@ def test_the_releases_in_use_are_those_that_an_alias_names(mlflow_store: Path, t
     assert len(versions) == 3
 
 
+def test_a_version_that_a_kill_left_without_its_description_gets_it_when_registered_again(
+    mlflow_store: Path, tmp_path: Path
+) -> None:
+    import mlflow
+
+    client, name = mlflow.MlflowClient(), registered_name("killed")
+    registered(tmp_path, "killed", "one")
+    client.update_model_version(name, "1", description="")
+    registered(tmp_path, "killed", "one")
+    told = str(client.get_model_version(name, "1").description)
+    assert told.startswith("because")
+    assert "/artifacts/report.html" in told
+    client.update_model_version(name, "1", description="a person's own words")
+    registered(tmp_path, "killed", "one")
+    assert client.get_model_version(name, "1").description == "a person's own words"
+
+
 def test_the_newest_release_is_fetched_once_and_fetched_again_when_its_copy_is_gone(
     mlflow_store: Path, tmp_path: Path
 ) -> None:
