@@ -172,14 +172,19 @@ def rollback(task: str) -> Move:
 
 
 def _make_champion(task: str, now: Standing, number: str) -> None:
+    """Move ``champion``, then ``previous``.
+
+    Killed in between, ``previous`` names what it did, and a gateway gives it to what it is answering by: the
+    other way round both would name one version, and the way back would be lost.
+    """
     import mlflow
 
     before, after = now.find(now.champion), now.find(number)
-    if before and before.version != number and not before.refused:
-        remember(task, before.version)
     if after and after.live:  # a gateway writes it again once this version answers as champion
         mlflow.MlflowClient().delete_model_version_tag(registered_name(task), number, LIVE_TAG)
     mlflow.MlflowClient().set_registered_model_alias(registered_name(task), CHAMPION, number)
+    if before and before.version != number and not before.refused:
+        remember(task, before.version)
 
 
 def remember(task: str, version: str) -> None:

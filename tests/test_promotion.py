@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from serving.plan import Actual, Held, Remember, plan
 from serving.registry import MlflowRegistry, Note
 from stepladder.cli import app
 from stepladder.errors import StepladderError
@@ -65,6 +66,24 @@ def test_a_promotion_remembers_what_a_rollback_goes_to(store: Mlflow) -> None:
     assert aliases(standing(TASK)) == ("1", "3", "3")
     rollback(TASK)
     assert aliases(standing(TASK)) == ("3", "1", "3")
+
+
+def test_a_promotion_that_is_killed_halfway_loses_no_way_back(
+    store: Mlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(TASK, "1")
+    promote(TASK, "2")
+    with monkeypatch.context() as patch:
+        patch.setattr("stepladder.promotion.remember", killed)
+        with pytest.raises(KeyboardInterrupt):
+            promote(TASK, "3")
+    assert aliases(standing(TASK)) == ("3", "1", "3"), "1 is still there to go back to"
+    answers = Held(2, "2")  # a gateway's next look gives 2 its name
+    assert Remember("2") in plan(standing(TASK), Actual(2, (answers,)))
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_refused_release_is_nothing_to_go_back_to_until_it_is_promoted_again(store: Mlflow) -> None:
