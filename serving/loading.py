@@ -198,8 +198,6 @@ class Loader:
         if not release.plan.retrieval:
             return None
         folder = registered.folder / "index"
-        if not folder.is_dir():  # of before releases carried the manifest of an index on a server
-            folder = self._workspace.index(release.task)
         manifest, store = read_manifest(folder), self._workspace.settings.knowledge.store
         if manifest.version != release.index_version:
             raise RefusalError("the index is not the version that it was made with")

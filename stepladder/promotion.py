@@ -43,7 +43,7 @@ class Version(Strict):
     share: float = 0.0
     shadow: bool = False
     live: str | None = None
-    files: str | None = None
+    files: str = ""
     ended: frozenset[str] = frozenset()
 
 
@@ -88,7 +88,8 @@ def standing(task: str) -> Standing:
 
 
 def _version(number: str, tags: dict[str, str]) -> Version:
-    by_hand = None if DIGEST_TAG in tags else f"it is not a release: it has no tag {DIGEST_TAG}"
+    lacking = [tag for tag in (DIGEST_TAG, FILES_TAG) if tag not in tags]
+    by_hand = f"it is not a release: it has no tag {lacking[0]}" if lacking else None
     return Version(
         version=number,
         digest=tags.get(DIGEST_TAG, ""),
@@ -98,7 +99,7 @@ def _version(number: str, tags: dict[str, str]) -> Version:
         share=_share(tags.get(SHARE_TAG, "0"), shadow=SHADOW_TAG in tags),
         shadow=SHADOW_TAG in tags,
         live=tags.get(LIVE_TAG),
-        files=tags.get(FILES_TAG),
+        files=tags.get(FILES_TAG, ""),
         ended=frozenset(tag.removeprefix(ENDED_TAG) for tag in tags if tag.startswith(ENDED_TAG)),
     )
 

@@ -276,25 +276,23 @@ def fetch_version(name: str, version: str, digest: str, scratch: Path) -> Regist
     return Registered(release=release, version=version, folder=folder)
 
 
-def require_contents(registered: Registered, files: str | None = None) -> None:
+def require_contents(registered: Registered, files: str) -> None:
     """Check that a release's prompt and adapter are those that its digests name.
 
     Args:
         registered: the release.
-        files: what ``files_digest`` must give, as registered, so that no file of task and index was changed;
-            None for a release of before that was kept.
+        files: what ``files_digest`` must give, as registered, so that no file of task and index was changed.
 
     Raises:
         NotAsRegisteredError: one was changed since.
     """
     release, folder = registered.release, registered.folder
     held: dict[str, tuple[Path, str, Callable[[Path], str]]] = {
-        "prompt": (folder / "task" / "prompt.md", release.prompt_digest, digest_file)
+        "prompt": (folder / "task" / "prompt.md", release.prompt_digest, digest_file),
+        "task or index": (folder, files, files_digest),
     }
     if release.adapter_digest:
         held["adapter"] = (folder / "adapter", release.adapter_digest, digest_folder)
-    if files:
-        held["task or index"] = (folder, files, files_digest)
     for what, (path, digest, digest_of) in held.items():
         if not path.exists() or digest_of(path) != digest:
             raise NotAsRegisteredError(

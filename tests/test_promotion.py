@@ -97,6 +97,14 @@ def test_a_refused_release_is_nothing_to_go_back_to_until_it_is_promoted_again(s
     assert standing(TASK).versions["2"].refused is None
 
 
+def test_a_version_without_the_digest_of_its_files_is_no_release(store: Mlflow) -> None:
+    import mlflow
+
+    assert standing(TASK).versions["1"].refused is None
+    mlflow.MlflowClient().delete_model_version_tag(f"stepladder-{TASK}", "1", "files.digest")
+    assert "no tag files.digest" in str(standing(TASK).versions["1"].refused)
+
+
 def test_what_is_not_there_is_said(store: Mlflow) -> None:
     with pytest.raises(StepladderError, match="no champion before this one"):
         rollback(TASK)

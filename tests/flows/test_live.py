@@ -13,7 +13,7 @@ from flows import live
 from stepladder import going_live, promotion
 from stepladder.errors import StepladderError
 from stepladder.promotion import standing
-from stepladder.releases import CHALLENGER, DIGEST_TAG, registered_name
+from stepladder.releases import CHALLENGER, DIGEST_TAG, FILES_TAG, registered_name
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,8 @@ def task(mlflow_store: Path, request: pytest.FixtureRequest) -> str:
     client = mlflow.MlflowClient()
     client.create_registered_model(registered_name(name))
     for digest in ("one", "two"):
-        client.create_model_version(registered_name(name), str(mlflow_store), tags={DIGEST_TAG: digest})
+        tags = {DIGEST_TAG: digest, FILES_TAG: "f"}
+        client.create_model_version(registered_name(name), str(mlflow_store), tags=tags)
     return name
 
 

@@ -310,12 +310,21 @@ def test_an_index_that_is_not_as_registered_is_refused(
         loader.load("t", version)
 
 
+def test_a_release_of_which_nobody_knows_the_files_is_refused(
+    loader: Loader, tmp_path: Path, artifacts: Artifacts
+) -> None:
+    version = plain(tmp_path)
+    artifacts.take(copy_of(tmp_path, version))
+    with pytest.raises(RefusalError, match="task or index is not the one that was registered"):
+        loader.load("t", version.model_copy(update={"files": ""}))
+
+
 def test_an_index_of_another_version_is_refused(loader: Loader, tmp_path: Path) -> None:
     version = indexed(tmp_path)
     manifest = copy_of(tmp_path, version) / "index/manifest.json"
     manifest.write_text(manifest.read_text().replace('"version": "', '"version": "0'))
     with pytest.raises(RefusalError, match="not the version that it was made with"):
-        loader.load("t", version.model_copy(update={"files": None}))
+        loader.load("t", version.model_copy(update={"files": files_digest(copy_of(tmp_path, version))}))
 
 
 class Searches:
