@@ -76,7 +76,7 @@ class MlflowRegistry:
 
     def _wanted(self, standing: Standing) -> Standing:
         if self._challengers and standing.champion is None:
-            return standing.model_copy(update={"champion": standing.challenger})
+            return standing.model_copy(update={"champion": standing.challenger, "stands_in": True})
         return standing
 
 

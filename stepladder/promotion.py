@@ -48,9 +48,13 @@ class Version(Strict):
 
 
 class Standing(Strict):
-    """A task's aliases, as version numbers, and all of its versions by number."""
+    """A task's aliases, as version numbers, and all of its versions by number.
+
+    ``stands_in``: the champion is the challenger in its place, as ``serve --challengers`` lets it be.
+    """
 
     champion: str | None = None
+    stands_in: bool = False
     previous: str | None = None
     challenger: str | None = None
     versions: dict[str, Version] = Field(default={})

@@ -167,14 +167,17 @@ def _standings(workspace: Workspace, record: ServingRecord | None) -> tuple[dict
 
 def _condition(wanted: Standing, there: TaskRecord | None, running: bool) -> dict[str, str | None]:
     answering = there.answering if there else None
+    champion = wanted.champion
+    if champion is None and there and there.wanted.stands_in:
+        champion = wanted.challenger
     if there is None:
         why = "the gateway has not looked at it yet" if running else "no gateway runs here"
-    elif there.wanted.champion != wanted.champion:
+    elif there.wanted.champion != champion:
         why = "the gateway has not seen the change yet"
     else:
         why = there.why
     return {
-        "wanted": wanted.champion,
+        "wanted": champion,
         "previous": wanted.previous,
         "answers": answering.version if answering else None,
         "digest": answering.digest if answering else None,

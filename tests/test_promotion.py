@@ -147,6 +147,16 @@ def test_the_commands_move_the_alias_and_tell_what_answers(store: Mlflow, tmp_pa
     assert state["tasks"][TASK]["why"] == "the gateway has not seen the change yet"
 
 
+def test_the_status_of_a_challenger_that_stands_in_for_a_champion(store: Mlflow, tmp_path: Path) -> None:
+    wanted = MlflowRegistry(store, [TASK], challengers=True).sync([])[0][TASK]
+    answering = Answering(version="3", digest="d", rung="prompt", engine="http://e/v1", alive=True, users=0)
+    tasks = {TASK: TaskRecord(wanted=wanted, answering=answering, loaded=["3"])}
+    write_record(tmp_path / ".stepladder/serving.json", ServingRecord(at=time.time(), tasks=tasks))
+    assert "demo: wanted version 3, answers version 3: as wanted" in run.invoke(app, ["status"]).stdout
+    promote(TASK, "1")
+    assert "has not seen the change yet" in run.invoke(app, ["status"]).stdout
+
+
 def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlflow, tmp_path: Path) -> None:
     with pytest.raises(StepladderError, match="needs a champion"):
         try_out(TASK, "2", 0.2)
