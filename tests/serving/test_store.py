@@ -42,6 +42,14 @@ def test_all_that_was_appended_is_there_in_order_and_redacted(tmp_path: Path) ->
     assert b"example.org" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
 
+def test_an_id_is_no_number_of_anybodys(tmp_path: Path) -> None:
+    store = store_in(tmp_path, redact=redactor(load_serving_settings(ROOT / "serving.yaml").redact))
+    store.append(Event("asked", "i1", "t", "r", {"unit": "4111111111111111", "n": "4111111111111111"}, 1e10))
+    store.close()
+    (record,) = read_records(tmp_path / "records.sqlite")
+    assert (record["unit"], record["n"]) == ("4111111111111111", "[card]")
+
+
 def test_what_was_appended_is_read_back_at_once(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     store.append(event(1))
