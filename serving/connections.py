@@ -9,12 +9,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.settings import Limits
 
+CROWDED = "crowded"
+
 
 def connection_options(limits: Limits) -> dict[str, Any]:
-    """Options of ``uvicorn.run``: uvicorn itself waits for a request's headers for ever."""
+    """Options of ``uvicorn.run``: uvicorn itself waits for a request's headers for ever.
+
+    Nor does it leave a word to say: its own limit refuses in plain text, and what asks for health too. So the
+    guard is told of too many connections (``state.crowded``) and refuses.
+    """
 
     class Impatient(HttpToolsProtocol):
-        """Closes a connection whose request's headers are not whole in time."""
+        """Closes a connection whose request's headers are not whole in time, and counts connections."""
 
         _until: asyncio.TimerHandle | None = None
 
@@ -24,6 +30,7 @@ def connection_options(limits: Limits) -> dict[str, Any]:
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
+            self.scope["state"][CROWDED] = len(self.connections) > limits.connections
             self._await_headers()
 
         def on_headers_complete(self) -> None:
@@ -43,4 +50,4 @@ def connection_options(limits: Limits) -> dict[str, Any]:
                 self._until.cancel()
                 self._until = None
 
-    return {"http": Impatient, "limit_concurrency": limits.connections}
+    return {"http": Impatient}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fastapi.responses import JSONResponse
 
 from serving.auth import SCOPES, Scope
+from serving.connections import CROWDED
 from serving.errors import ApiError, internal_error
 from serving.wake import PATH as WEBHOOK
 
@@ -26,6 +27,7 @@ log = logging.getLogger("serving")
 
 # What the webhook sends is signed instead.
 _OPEN = frozenset({"/healthz", "/readyz", "/", "/page/app.js", "/page/style.css", WEBHOOK})
+_TOO_MANY = "too_many_connections"
 _SCOPES: dict[str, tuple[Scope, ...]] = {
     "/v1/chat/completions": ("chat", "admin"),
     "/v1/models": ("chat", "admin"),
@@ -74,6 +76,8 @@ class Guard:
         path = scope["path"]
         headers = dict(scope["headers"])
         if path not in _OPEN:
+            if scope["state"].get(CROWDED):
+                raise ApiError(503, _TOO_MANY, "too many connections: ask again later", retry_after_s=1)
             scope["state"]["key"] = gateway.keyring.admit(_secret(headers), _scopes(path))
         if scope["method"] == "POST":
             receive = await _whole_body(headers, receive, gateway)
@@ -104,6 +108,8 @@ class _Reply:
         """Tell the failure, unless a response has begun: then the connection just ends."""
         if self.status is None:
             response: JSONResponse = error.response()
+            if error.code == _TOO_MANY:
+                response.headers["connection"] = "close"
             await response(scope, receive, self.send)
 
 

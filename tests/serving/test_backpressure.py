@@ -180,8 +180,17 @@ def test_more_connections_than_there_may_be_are_refused(tmp_path: Path) -> None:
         with ExitStack() as stack:
             for _ in range(2):
                 stack.enter_context(socket.create_connection((host, int(port))))
-            client = stack.enter_context(gate.http(None))
-            assert client.get("/healthz").status_code == 503
+            client = stack.enter_context(gate.http())
+            refused = client.get("/v1/models")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_connections")
+            assert (refused.headers["retry-after"], refused.headers["connection"]) == ("1", "close")
+            assert client.get("/healthz").status_code == 200, "whoever looks after it is heard"
+        wait_until(lambda: answers_models(gate))
+
+
+def answers_models(gate: Gate) -> bool:
+    with gate.http() as client:
+        return client.get("/v1/models").status_code == 200
 
 
 def test_a_client_that_does_not_read_its_answer_is_cut_off(tmp_path: Path) -> None:
