@@ -24,6 +24,11 @@ WORDS = 20
 FAST = Reconcile(every_s=0.05, pause_s=0.01, most_pause_s=0.02)
 
 
+def said_by(version: str) -> str:
+    """All that a release of this version ever says."""
+    return " ".join([f"v{version}"] * WORDS)
+
+
 class FakeRegistry:
     def __init__(self, champion: str | None = None) -> None:
         versions = {n: Version(version=n, digest=n, rung="prompt") for n in "123"}
@@ -73,7 +78,7 @@ class FakeLoader:
             raise fault
         number = version.version
         stack = ExitStack()
-        engine = stack.enter_context(stub_engine(lambda _: " ".join([f"v{number}"] * WORDS), self.latency_s))
+        engine = stack.enter_context(stub_engine(lambda _: said_by(number), self.latency_s))
         entry = (number, engine)
         self.live.append(entry)
         stack.callback(self.live.remove, entry)
