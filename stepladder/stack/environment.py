@@ -28,7 +28,6 @@ def environment(place: Place, ports: Ports, database: Database) -> dict[str, str
         **as_variables(ports),
         "MLFLOW_BACKEND_STORE_URI": database.mlflow,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": _webhook_key(place),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database.prefect,
         "PREFECT_UI_STATIC_DIRECTORY": str(place.prefect / "page"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -52,14 +51,3 @@ def addresses(place: Place, ports: Ports) -> dict[str, str]:
 def as_shell(variables: dict[str, str]) -> str:
     """The text of a file for `source`."""
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-
-
-def _webhook_key(place: Place) -> str:
-    """The key by which MLflow encrypts webhooks' secrets: made once, or those stored could not be read."""
-    from cryptography.fernet import Fernet
-
-    path = place.state / "webhook.key"
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_bytes(Fernet.generate_key())
-    return path.read_text(encoding="ascii")

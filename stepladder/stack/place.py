@@ -23,7 +23,7 @@ class Place:
 
     @property
     def state(self) -> Path:
-        """What runs, the key of MLflow's webhook secrets, and that of the watch."""
+        """What runs, and the key of the watch."""
         return self.root / ".stepladder/stack"
 
     @property

@@ -41,14 +41,6 @@ def test_services_speak_to_this_stack_only_and_tell_nobody(tmp_path: Path) -> No
         assert Path(found[name]).is_relative_to(tmp_path / ".stepladder")
 
 
-def test_the_key_of_webhook_secrets_is_made_once_and_private(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    place.state.mkdir(parents=True)
-    keys = {environment(place, PORTS, DATABASE)["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] for _ in range(2)}
-    assert len(keys) == 1
-    assert (place.state / "webhook.key").stat().st_mode & 0o077 == 0
-
-
 def test_the_key_of_the_watch_is_made_by_the_gateway_once_and_anew_where_it_was_revoked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
