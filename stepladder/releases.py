@@ -79,13 +79,13 @@ class NotAsRegisteredError(StepladderError):
 class Registered(Strict):
     """A release as it stands in the registry.
 
-    ``files``: what ``files_digest`` gave when it was registered; None where that is not known.
+    ``files``: what ``files_digest`` gave when it was registered; empty where the registry did not say.
     """
 
     release: Release
     version: str
     folder: Path
-    files: str | None = None
+    files: str = ""
 
 
 def registered_name(task: str) -> str:
@@ -248,7 +248,7 @@ def _fetched(found: Any, scratch: Path) -> Registered:
             remedy="move the alias to a version that `stepladder climb` registered",
         )
     fetched = fetch_version(found.name, str(found.version), digest, scratch)
-    return fetched.model_copy(update={"files": found.tags.get(FILES_TAG)})
+    return fetched.model_copy(update={"files": found.tags.get(FILES_TAG, "")})
 
 
 def fetch_version(name: str, version: str, digest: str, scratch: Path) -> Registered:
