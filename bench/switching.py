@@ -68,7 +68,8 @@ def main() -> None:
     print(f"{engine}, {options.streams} streams, {options.switches} switches")
     for when, name in (("without", "without a switch"), ("during", "during a switch ")):
         one = found[when]
-        print(f"{name}   {one['answers']:>6} answers   p50 {one['p50_ms']:>8.0f} ms   p99 {one['p99_ms']:>8.0f} ms")
+        times = f"p50 {one['p50_ms']:>8.0f} ms   p99 {one['p99_ms']:>8.0f} ms"
+        print(f"{name}   {one['answers']:>6} answers   {times}")
     print(f"p99 during a switch by p99 without: {found['p99_ratio']:.2f}   (goal 2 with stubs)")
     print(f"failed: {found['failed']}, of two releases: {found['mixed']}   (goal 0)")
     for one in [*tally.failed, *tally.mixed][:3]:
@@ -126,7 +127,6 @@ def _real(scratch: Path, house: House) -> Iterator[_Shop]:
     from stepladder.settings import load_settings
     from stepladder.stages.workspace import Workspace
 
-    # Where the order is that of a machine without a server: what stands there starts engines itself.
     settings = load_settings(ROOT / "params.yaml")
     settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"url": None})})
     workspace, registry = Workspace(scratch, settings), FakeRegistry("1")

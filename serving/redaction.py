@@ -1,6 +1,6 @@
 """Secrets and personal data taken out of all text before it is written.
 
-By the module ``regex``: unlike ``re`` it lets other threads run while it searches, and can be told to give up.
+By the module ``regex``: unlike ``re`` it lets other threads run while it searches, and can give up.
 """
 
 from __future__ import annotations

@@ -340,9 +340,7 @@ class Searches:
     search = ask
 
 
-def test_an_index_on_a_server_is_asked_at_this_machines_own_address(
-    loader: Loader, tmp_path: Path
-) -> None:
+def test_an_index_on_a_server_is_asked_at_this_machines_own_address(loader: Loader, tmp_path: Path) -> None:
     version = indexed(tmp_path, {"store": "server", "collection": "t-1"})
     with pytest.raises(MachineError, match="QDRANT_URL"):
         loader.load("t", version)

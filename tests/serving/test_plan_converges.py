@@ -249,7 +249,11 @@ class World(RuleBasedStateMachine):
         self.start()
 
     @precondition(lambda self: self.loading.waiting)
-    @rule(fault=st.sampled_from([None, StepladderError("the engine was killed"), UnfetchedError("away"), MismatchError("smoke")]))
+    @rule(
+        fault=st.sampled_from(
+            [None, StepladderError("the engine was killed"), UnfetchedError("away"), MismatchError("smoke")]
+        )
+    )
     def loads_end(self, fault: Exception | None) -> None:
         self.machine.fault = fault
         self.loading.work()

@@ -99,9 +99,9 @@ def test_without_recorded_answers_nothing_can_be_checked(tmp_path: Path) -> None
 
 def test_an_engine_that_does_not_answer_in_time_hangs(tmp_path: Path) -> None:
     for log, may_pass in ((Path("log"), False), (None, True)):
+        task, cases = task_of("t", tmp_path), [outcome(1, "yes")]
         with stub_engine(lambda _: "yes", latency_s=5) as engine, pytest.raises(HungError) as caught:
-            running = RunningEngine(engine.url, "stub", log)
-            require_smoke(task_of("t", tmp_path), PLAN, running, None, [outcome(1, "yes")], 0.1)
+            require_smoke(task, PLAN, RunningEngine(engine.url, "stub", log), None, cases, 0.1)
         assert caught.value.may_pass is may_pass
 
 

@@ -213,7 +213,9 @@ def test_the_patterns_that_come_with_it(text: str, left: str) -> None:
     assert redact({"messages": [{"content": text}]}) == {"messages": [{"content": left}]}
 
 
-@pytest.mark.parametrize("part", ["a", "a.", "a@", "eyJ-", "eyJaaaaaaaa.", "1-", "AB12", "sk-", "+1", "password "])
+@pytest.mark.parametrize(
+    "part", ["a", "a.", "a@", "eyJ-", "eyJaaaaaaaa.", "1-", "AB12", "sk-", "+1", "password "]
+)
 def test_no_text_takes_the_patterns_that_come_with_it_much_longer_than_prose(part: str) -> None:
     redact = redactor(load_serving_settings(ROOT / "serving.yaml").redact)
 
