@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepladder.evaluation.looks import Look, sketch
+from stepladder.evaluation.looks import Look
 from stepladder.evaluation.summary import RungSummary
 from stepladder.ladder.form import Verdict
 from stepladder.tuning.forgetting import Forgetting
 from stepladder.tuning.train import TrainingResult
 
-CASES = "digest.cases"
 _LONGEST = 6000  # characters of a parameter, for MLflow
 _CLIMB_TAG = "stepladder.verdict_digest"
 
@@ -81,8 +80,7 @@ def log_look(look: Look) -> None:
 
     with mlflow.start_run(run_name=f"look {look.task}"):
         mlflow.set_tag("task", look.task)
-        digests = {"digest.case_set": look.case_set, "digest.responses": look.responses}
-        mlflow.log_params({**digests, CASES: sketch(look.cases)})
+        mlflow.log_params(look.parameters())
 
 
 def _log_rung(rung: RungLog, verdict: Verdict) -> None:

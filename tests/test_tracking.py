@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stepladder.evaluation.looks import Look, count_looks
+from stepladder.evaluation.looks import Look, Seen, count_looks, look_of, sketch
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.verdict import decide
 from stepladder.tracking import RungLog, TrainingLog, climb_metrics, log_climb, log_look, rung_metrics
@@ -94,6 +94,29 @@ def test_a_climb_is_logged_once_with_its_files(mlflow_store: Path, tmp_path: Pat
     assert all("slice.choices.low" in child.data.metrics for child in children)
 
 
+def test_earlier_rules_are_read_from_climbs_of_any_age(mlflow_store: Path, tmp_path: Path) -> None:
+    import mlflow
+
+    uri = f"sqlite:///{mlflow_store}/mlflow.db"
+    rule = verdict().rule.model_dump(mode="json")
+    present = look_of("t", EVIDENCE.outcomes, rule)
+    log_look(look_of("t", EVIDENCE.outcomes, {**rule, "margin": 0.2}))
+    with mlflow.start_run():
+        mlflow.log_params(
+            {
+                "digest.case_set": "another",
+                "digest.responses": present.responses,
+                "digest.cases": sketch(present.cases),
+                "digest.rule": "of another rule",
+            }
+        )
+    seen = count_looks(uri, "tests", present, tmp_path)
+    assert seen == Seen(looks=3, rules=["margin was 0.2", "what it was is not known any more"])
+    (logged,) = mlflow.search_runs(filter_string="params.`looks.rule` != ''", output_format="list")
+    assert logged.data.params["looks.cases"] == sketch(present.cases)
+    assert "digest.cases" not in logged.data.params, "that is the digest of cases.jsonl"
+
+
 def test_a_look_that_no_climb_logged_is_counted_once_it_is(mlflow_store: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{mlflow_store}/mlflow.db"
     cases = [f"{number:08x}" for number in range(900)]  # more than one parameter holds
@@ -101,4 +124,4 @@ def test_a_look_that_no_climb_logged_is_counted_once_it_is(mlflow_store: Path, t
     others = [f"{number:08x}" for number in range(900, 2000)]
     for responses, asked, looks in (("now", cases, 2), ("earlier", cases[300:], 1), ("now", others, 1)):
         present = Look(task="u", case_set="other cases", responses=responses, cases=asked)
-        assert count_looks(uri, "tests", present, tmp_path) == looks
+        assert count_looks(uri, "tests", present, tmp_path).looks == looks

@@ -1,18 +1,20 @@
 """How often a set of cases was looked at: a test that is asked again and again is learned by heart.
 
-A look is a verdict on these cases with responses not seen before. Any set that holds half of the present
+A look is a verdict on these cases with responses not seen before, or on the same ones by another rule: a bar
+that is moved once the answers are known was not fixed beforehand. Any set that holds half of the present
 cases counts as these: to add a case, to rename a slice or a task, or to ask fewer makes no fresh test. Climbs
-are logged in MLflow with digests of cases and responses (``digest.case_set``, ``digest.cases`` and
-``digest.responses``), so that looks are counted wherever the climbs were run that share the tracking server.
-A verdict that no climb logged (a bare ``dvc repro``) is noted in a file beside the caches, counted from
-there, and logged by the next climb.
+are logged in MLflow with what ``Look.parameters`` names, so that looks are counted wherever the climbs were
+run that share the tracking server. A verdict that no climb logged (a bare ``dvc repro``) is noted in a file
+beside the caches, counted from there, and logged by the next climb.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -25,6 +27,9 @@ from stepladder.tasks import Strict
 _MOST_RUNS = 10_000
 _SAME = 0.5  # share of the present cases from which an earlier set counts as the same test
 _KEPT, _WIDTH = 500, 8  # cases that a run names, and hex digits of each: MLflow's parameters hold 6,000
+_CASE_SET, _RESPONSES, _RULE_DIGEST = "digest.case_set", "digest.responses", "digest.rule"
+_CASES, _RULE = "looks.cases", "looks.rule"
+_CASES_BEFORE = "digest.cases"  # where the cases stood in runs of before they had a name of their own
 
 
 def case_set_digest(outcomes: Mapping[str, RungOutcomes]) -> str:
@@ -74,24 +79,64 @@ def responses_digest(outcomes: Mapping[str, RungOutcomes]) -> str:
 
 
 class Look(Strict):
-    """A verdict's look at a set of cases: the task, and the digests of the cases and of the responses.
+    """A verdict's look at a set of cases: the task, the digests of the cases and of the responses, the rule.
 
-    ``cases``: from ``case_digests``; empty in looks of before they were kept.
+    ``cases``: from ``case_digests``. ``rule``: what was fixed, by name (``ladder.form.Rule``), and
+    ``rule_digest`` of it. All three are empty in looks of before they were kept.
     """
 
     task: str
     case_set: str
     responses: str
     cases: list[str] = Field(default=[])
+    rule: dict[str, Any] = Field(default={})
+    rule_digest: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from any other."""
+        return self.case_set, self.responses, self.rule_digest
+
+    def parameters(self) -> dict[str, str]:
+        """What is logged of it, by MLflow's names."""
+        return {
+            _CASE_SET: self.case_set,
+            _RESPONSES: self.responses,
+            _RULE_DIGEST: self.rule_digest,
+            _CASES: sketch(self.cases),
+            _RULE: json.dumps(self.rule, sort_keys=True),
+        }
 
 
-def look_of(task: str, outcomes: Mapping[str, RungOutcomes]) -> Look:
-    """What a verdict on these outcomes looks at."""
+class Seen(Strict):
+    """How often the cases were looked at, the present look included.
+
+    ``rules``: what was different in the rules of earlier looks, one clause a rule.
+    """
+
+    looks: int
+    rules: list[str] = Field(default=[])
+
+
+class _Earlier(Strict):
+    """A look as it was logged or noted; ``cases`` as a sketch."""
+
+    case_set: str
+    responses: str
+    cases: str
+    rule: dict[str, Any]
+    rule_digest: str
+
+
+def look_of(task: str, outcomes: Mapping[str, RungOutcomes], rule: Mapping[str, Any]) -> Look:
+    """What a verdict on these outcomes by this rule looks at."""
     return Look(
         task=task,
         case_set=case_set_digest(outcomes),
         responses=responses_digest(outcomes),
         cases=case_digests(outcomes),
+        rule=dict(rule),
+        rule_digest=digest_value(rule),
     )
 
 
@@ -111,13 +156,14 @@ def forget_look(folder: Path, look: Look) -> None:
 
 
 def _note(folder: Path, look: Look) -> Path:
-    return folder / f"{digest_value([look.case_set, look.responses])[:32]}.json"
+    key = [part for part in look.key if part]  # without a rule: as those of before it was kept are named
+    return folder / f"{digest_value(key)[:32]}.json"
 
 
 def count_looks(
     tracking_uri: str, experiment: str, present: Look, root: Path, noted: Sequence[Look] = ()
-) -> int:
-    """Looks at the present cases, this one included; asked again for the same responses it is the same.
+) -> Seen:
+    """Looks at the present cases, this one included; the same responses by the same rule are the same look.
 
     Args:
         tracking_uri: MLflow's; a SQLite file that is not there yet holds no looks, and is not made.
@@ -129,10 +175,9 @@ def count_looks(
     Raises:
         StepladderError: the tracking server does not answer.
     """
-    local = {one.responses for one in noted if _same_test(present, one.case_set, sketch(one.cases))}
-    local.add(present.responses)
+    local = [_noted(one) for one in noted]
     if store_is_missing(tracking_uri, root):
-        return len(local)
+        return _seen(present, local)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # As it comes it tries for minutes before it says that a server is down.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -143,9 +188,9 @@ def count_looks(
         client = MlflowClient(absolute(tracking_uri, root))
         found = client.get_experiment_by_name(experiment)
         if found is None:
-            return len(local)
+            return _seen(present, local)
         runs = client.search_runs(
-            [found.experiment_id], "params.`digest.case_set` != ''", max_results=_MOST_RUNS
+            [found.experiment_id], f"params.`{_CASE_SET}` != ''", max_results=_MOST_RUNS
         )
     except MlflowException as error:
         why = without_password(first_line(error))
@@ -155,17 +200,54 @@ def count_looks(
             remedy="start the tracking server, or set mlflow.tracking_uri (MLFLOW_TRACKING_URI) to one",
             may_pass=True,
         ) from error
-    logged = (run.data.params for run in runs)
-    seen = {
-        one.get("digest.responses", "")
-        for one in logged
-        if _same_test(present, one["digest.case_set"], one.get("digest.cases", ""))
-    }
-    return len(seen | local)
+    return _seen(present, [*local, *(_logged(run.data.params) for run in runs)])
 
 
-def _same_test(present: Look, case_set: str, cases: str) -> bool:
-    return case_set == present.case_set or share_seen(present.cases, cases) >= _SAME
+def _noted(look: Look) -> _Earlier:
+    fields = look.model_dump(include={"case_set", "responses", "rule", "rule_digest"})
+    return _Earlier(**fields, cases=sketch(look.cases))
+
+
+def _logged(parameters: Mapping[str, str]) -> _Earlier:
+    return _Earlier(
+        case_set=parameters[_CASE_SET],
+        responses=parameters.get(_RESPONSES, ""),
+        cases=parameters.get(_CASES) or parameters.get(_CASES_BEFORE, ""),
+        rule=json.loads(parameters.get(_RULE) or "{}"),
+        rule_digest=parameters.get(_RULE_DIGEST, ""),
+    )
+
+
+def _seen(present: Look, earlier: Iterable[_Earlier]) -> Seen:
+    same = [one for one in earlier if _same_test(present, one)]
+    pairs = {(one.responses, one.rule_digest) for one in same} | {present.key[1:]}
+    # Of whose rule nothing was kept, that of another verdict on the same responses may be it.
+    ruled = {responses for responses, rule in pairs if rule}
+    looks = sum(bool(rule) or responses not in ruled for responses, rule in pairs)
+    rules = {one.rule_digest: one for one in sorted(same, key=lambda one: len(one.rule)) if one.rule_digest}
+    others = (one for digest, one in rules.items() if digest != present.rule_digest)
+    return Seen(looks=looks, rules=sorted({_differing(one, present.rule) for one in others}))
+
+
+def _differing(earlier: _Earlier, rule: Mapping[str, Any]) -> str:
+    """What an earlier rule had otherwise, as a clause."""
+    then, now = _flat(earlier.rule), _flat(rule)
+    odd = [name for name in then if name in now and then[name] != now[name]]
+    told = (f"{name} was {'not set' if then[name] is None else then[name]}" for name in odd)
+    return ", ".join(told) or "what it was is not known any more"
+
+
+def _flat(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """With names like ``bars.score``."""
+    flat: dict[str, Any] = {}
+    for name, value in sorted(rule.items()):
+        parts = {f"{name}.{part}": one for part, one in value.items()} if isinstance(value, dict) else {}
+        flat |= parts or {name: value}
+    return flat
+
+
+def _same_test(present: Look, earlier: _Earlier) -> bool:
+    return earlier.case_set == present.case_set or share_seen(present.cases, earlier.cases) >= _SAME
 
 
 def store_is_missing(tracking_uri: str, root: Path) -> bool:

@@ -10,6 +10,7 @@ from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.form import Verdict
 
 ALIKE = 0.8  # Jaccard similarity of word 5-grams from which two inputs look like one written twice
+_FEW = 5  # earlier rules that are named
 _CONVINCING = 0.05  # Holm's p-value from which a slice is named
 
 
@@ -23,6 +24,7 @@ def warnings_of(verdict: Verdict, rows: Sequence[Outcome], pages: Mapping[str, C
     """
     return [
         *_worn(verdict),
+        *_other_rules(verdict),
         *_not_run(verdict),
         *_alike(rows),
         *_sources(rows, pages),
@@ -68,6 +70,15 @@ def _worn(verdict: Verdict) -> list[str]:
         f"these cases are worn: {seen.looks} verdicts looked at them, {seen.budget} were planned"
         f" (evaluation.looks); about {seen.fresh_cases:,} fresh cases are needed in their place"
     ]
+
+
+def _other_rules(verdict: Verdict) -> list[str]:
+    """A bar that was moved once the answers were known was not fixed beforehand."""
+    rules = verdict.case_set.rules
+    if not rules:
+        return []
+    more = f"; and {len(rules) - _FEW} more" if len(rules) > _FEW else ""
+    return [f"these cases were looked at before under another rule: {'; '.join(rules[:_FEW])}{more}"]
 
 
 def _not_run(verdict: Verdict) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from stepladder.data.duplicates import normal_form
 from stepladder.errors import StepladderError
 from stepladder.evaluation.cost import BreakEven, RungCost
+from stepladder.evaluation.looks import Seen
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.resampling import Resampling
 from stepladder.evaluation.statistics import Interval
@@ -34,8 +35,8 @@ class Evidence:
     documents, and of training. ``champion``: what serves, on those of the cases that it was asked, and
     ``champion_cost`` its own cost at the present prices; ``unweighed`` where it serves and cannot be weighed;
     ``outdated`` where it retrieves from documents that have changed since. ``pages``: by case id, those that
-    hold its evidence. ``looks``: how often these cases were looked at, this verdict included; None where
-    nobody counted.
+    hold its evidence. ``seen``: how often these cases were looked at, this verdict included, and by what
+    other rules; None where nobody counted.
     """
 
     task: str
@@ -59,7 +60,7 @@ class Evidence:
     champion_cost: RungCost | None = None
     unweighed: Unweighed | None = None
     outdated: bool = False
-    looks: int | None = None
+    seen: Seen | None = None
 
     @property
     def how(self) -> Resampling:

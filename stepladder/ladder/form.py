@@ -93,6 +93,7 @@ class CaseSet(Strict):
     """How often this set of cases was looked at, this verdict included; null where that was not counted."""
 
     looks: int | None
+    rules: list[str] = Field(default=[], description="what was different in the rules of earlier looks")
     budget: int
     worn: bool
     fresh_cases: int | None = Field(description="where worn: new cases that would take its place")

@@ -27,8 +27,10 @@ from stepladder.ladder.sensitivity import flips
 from stepladder.ladder.settle import fresh_cases, settle
 from stepladder.ladder.slices import weigh_slices
 from stepladder.ladder.weigh import Weighed, decision_of, weigh
+from stepladder.settings import Evaluation
+from stepladder.tasks import TaskSpec
 
-__all__ = ["Evidence", "Verdict", "decide"]
+__all__ = ["Evidence", "Verdict", "decide", "rule_of"]
 
 _WHAT_EACH_HALF_ADDS = (("rag", "prompt"), ("lora", "prompt"), ("lora+rag", "rag"), ("lora+rag", "lora"))
 
@@ -46,7 +48,7 @@ def decide(evidence: Evidence) -> Verdict:
     rungs = {name: _judge(name, weighed, evidence) for name in weighed.order}
     best = _best(rungs)
     settled = settle(weighed, evidence)
-    rule = _rule(evidence)
+    rule = rule_of(evidence.evaluation, evidence.spec, evidence.seed)
     verdict = Verdict(
         task=evidence.task,
         title=evidence.spec.title,
@@ -192,18 +194,18 @@ def _pair_verdict(a: str, b: str, pair: Pair, confidence: float) -> PairVerdict:
     )
 
 
-def _rule(evidence: Evidence) -> Rule:
-    evaluation = evidence.evaluation
+def rule_of(evaluation: Evaluation, spec: TaskSpec, seed: int) -> Rule:
+    """What is fixed before the cases are looked at."""
     return Rule(
         alpha=evaluation.alpha,
         power=evaluation.power,
         confidence=evaluation.confidence,
         resamples=evaluation.resamples,
-        seed=evidence.seed,
+        seed=seed,
         looks=evaluation.looks,
-        margin=evidence.spec.margin,
-        bars=evidence.spec.bars,
-        monthly_requests=evidence.spec.monthly_requests,
+        margin=spec.margin,
+        bars=spec.bars,
+        monthly_requests=spec.monthly_requests,
     )
 
 
@@ -217,10 +219,12 @@ def _digests(evidence: Evidence, rule: Rule) -> dict[str, str]:
 
 
 def _case_set(weighed: Weighed, evidence: Evidence) -> CaseSet:
-    budget = evidence.evaluation.looks
-    worn = evidence.looks is not None and evidence.looks > budget
+    budget, seen = evidence.evaluation.looks, evidence.seen
+    if seen is None:
+        return CaseSet(looks=None, budget=budget, worn=False, fresh_cases=None)
+    worn = seen.looks > budget
     fresh = fresh_cases(weighed, evidence) if worn else None
-    return CaseSet(looks=evidence.looks, budget=budget, worn=worn, fresh_cases=fresh)
+    return CaseSet(looks=seen.looks, rules=seen.rules, budget=budget, worn=worn, fresh_cases=fresh)
 
 
 def _ends(interval: Interval) -> tuple[float, float] | None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
-from stepladder.evaluation.looks import case_digests, forget_look, noted_looks, sketch
+from stepladder.evaluation.looks import forget_look, look_of, noted_looks
 from stepladder.evaluation.summary import summarise
 from stepladder.failures import without_password
 from stepladder.files import digest_file, read_json, write_json
@@ -21,7 +21,7 @@ from stepladder.signing import is_signed, signature_path
 from stepladder.stages.prune import prune
 from stepladder.stages.rungs import adapter_record, all_outcomes, dev_scores, index_version, plan_of
 from stepladder.stages.workspace import Workspace, load, outcomes_file
-from stepladder.tracking import CASES, RungLog, TrainingLog, log_climb, log_look
+from stepladder.tracking import RungLog, TrainingLog, log_climb, log_look
 
 
 def run(workspace: Workspace, name: str) -> str | None:
@@ -40,7 +40,7 @@ def run(workspace: Workspace, name: str) -> str | None:
     verdict = load(Verdict, verdict_path)
     use_mlflow(workspace.settings.mlflow)
     run_id = _log(workspace, name, verdict, digest)
-    _log_looks(workspace, verdict)
+    _log_looks(workspace, name, verdict)
     version = _register(workspace, name, verdict, digest, run_id)
     # Read again: making the store above gave it its identity.
     done = {"verdict": digest, "store": store_identity(workspace)}
@@ -51,11 +51,11 @@ def run(workspace: Workspace, name: str) -> str | None:
     return version
 
 
-def _log_looks(workspace: Workspace, verdict: Verdict) -> None:
+def _log_looks(workspace: Workspace, name: str, verdict: Verdict) -> None:
     """Log what bare `dvc repro` looked at since; the present look is in the climb's own run."""
-    present = verdict.digests["case_set"], verdict.digests["responses"]
+    present = look_of(name, all_outcomes(workspace, name), verdict.rule.model_dump(mode="json"))
     for look in noted_looks(workspace.looks):
-        if (look.case_set, look.responses) != present:
+        if look.key != present.key:
             log_look(look)
         forget_look(workspace.looks, look)
 
@@ -88,7 +88,7 @@ def _log(workspace: Workspace, name: str, verdict: Verdict, digest: str) -> str:
         **_section("prepare", settings.prepare),
         **_section("tuning", settings.tuning.of(name)),
         **{f"digest.{key}": value for key, value in verdict.digests.items()},
-        CASES: sketch(case_digests(outcomes)),
+        **look_of(name, outcomes, verdict.rule.model_dump(mode="json")).parameters(),
     }
     rungs = [
         RungLog(

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
-from stepladder.evaluation.looks import Look, count_looks, look_of, note_look, noted_looks
+from stepladder.evaluation.looks import Look, Seen, count_looks, look_of, note_look, noted_looks
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict
-from stepladder.ladder.verdict import Evidence, decide
+from stepladder.ladder.verdict import Evidence, decide, rule_of
 from stepladder.models import model_digest
 from stepladder.signing import sign
 from stepladder.stages.champion import Champion, champion_of
@@ -30,7 +30,9 @@ def run(workspace: Workspace, name: str) -> None:
     """Write ``verdict.json``, and its signature where a key is configured."""
     outcomes = all_outcomes(workspace, name)
     champion = champion_of(workspace, name, next(iter(outcomes.values())))
-    present = look_of(name, outcomes)
+    settings = workspace.settings
+    rule = rule_of(settings.evaluation, workspace.task(name).spec, settings.seed)
+    present = look_of(name, outcomes, rule.model_dump(mode="json"))
     note_look(workspace.looks, present)
     verdict = weigh(workspace, name, counted(workspace, present), champion)
     save(workspace.verdict(name), verdict)
@@ -38,16 +40,16 @@ def run(workspace: Workspace, name: str) -> None:
     say(f"verdict {name}: {verdict.sentence}{signed}")
 
 
-def weigh(workspace: Workspace, name: str, looks: int | None, champion: Champion | None) -> Verdict:
+def weigh(workspace: Workspace, name: str, seen: Seen | None, champion: Champion | None) -> Verdict:
     """The verdict on what the earlier stages left; the same files give the same verdict.
 
     Args:
         workspace: where they lie.
         name: the task.
-        looks: how often these cases were looked at, this time included; None where nobody counted.
+        seen: how often these cases were looked at, this time included; None where nobody counted.
         champion: the release that serves.
     """
-    evidence = _evidence(workspace, name, looks)
+    evidence = _evidence(workspace, name, seen)
     if champion:
         evidence = _against(workspace, name, evidence, champion)
     release = champion.version if champion else None
@@ -61,13 +63,13 @@ def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Cham
     return replace(evidence, champion=said, champion_cost=champion_cost(workspace, name, said))
 
 
-def counted(workspace: Workspace, present: Look) -> int:
+def counted(workspace: Workspace, present: Look) -> Seen:
     """Looks at these cases, in MLflow and not logged there yet, the present one included."""
     mlflow, noted = workspace.settings.mlflow, noted_looks(workspace.looks)
     return count_looks(mlflow.tracking_uri, mlflow.experiment, present, workspace.root, noted)
 
 
-def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:
+def _evidence(workspace: Workspace, name: str, seen: Seen | None) -> Evidence:
     settings = workspace.settings
     outcomes = all_outcomes(workspace, name)
     costs = weigh_costs(workspace, name, outcomes)
@@ -94,7 +96,7 @@ def _evidence(workspace: Workspace, name: str, looks: int | None) -> Evidence:
         sizes=_sizes(workspace, name),
         pages={case.id: {wanted.partition("#")[0] for wanted in case.evidence} for case in cases},
         digests=_digests(workspace, name),
-        looks=looks,
+        seen=seen,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from stepladder.data.prepare import load_prepared
 from stepladder.errors import StepladderError
 from stepladder.evaluation.evaluate import score_responses
-from stepladder.evaluation.looks import look_of, store_is_missing
+from stepladder.evaluation.looks import Seen, look_of, store_is_missing
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.score import Score
 from stepladder.ladder.form import Verdict
@@ -54,7 +54,7 @@ def verify(workspace: Workspace, path: Path) -> Verified:
         refuse_edited_cases(cases, one)
         refuse_edited_scores(workspace, task, one)
     refuse_uncounted_looks(workspace, verdict, outcomes)
-    again = weigh(workspace, verdict.task, verdict.case_set.looks, _champion(workspace, verdict, outcomes))
+    again = weigh(workspace, verdict.task, _told(verdict), _champion(workspace, verdict, outcomes))
     odd = _differing(verdict.model_dump(mode="json"), again.model_dump(mode="json"))
     if odd:
         more = f" and {len(odd) - _FEW} more" if len(odd) > _FEW else ""
@@ -69,6 +69,11 @@ def verify(workspace: Workspace, path: Path) -> Verified:
         digest=verdict.digest,
         signed=signed,
     )
+
+
+def _told(verdict: Verdict) -> Seen | None:
+    told = verdict.case_set
+    return None if told.looks is None else Seen(looks=told.looks, rules=told.rules)
 
 
 def _champion(workspace: Workspace, verdict: Verdict, outcomes: dict[str, RungOutcomes]) -> Champion | None:
@@ -104,10 +109,13 @@ def refuse_uncounted_looks(workspace: Workspace, verdict: Verdict, outcomes: dic
     mlflow = workspace.settings.mlflow
     if store_is_missing(mlflow.tracking_uri, workspace.root):
         return
-    looks = counted(workspace, look_of(verdict.task, outcomes))
-    if (verdict.case_set.looks or 0) < looks:
+    rule = verdict.rule.model_dump(mode="json")
+    found, told = counted(workspace, look_of(verdict.task, outcomes, rule)), verdict.case_set
+    if (told.looks or 0) < found.looks or set(found.rules) - set(told.rules):
         raise StepladderError(
-            f"{looks} looks at these cases are counted, and the verdict tells {verdict.case_set.looks}",
+            f"{found.looks} looks at these cases are counted, and the verdict tells {told.looks}"
+            if (told.looks or 0) < found.looks
+            else f"the verdict does not tell of an earlier rule: {min(set(found.rules) - set(told.rules))}",
             where=verdict.task,
             remedy="it was edited, or the cases were looked at since:"
             f" `dvc repro --force --single-item verdict@{verdict.task}` counts again",

@@ -10,6 +10,7 @@ import pytest
 from stepladder.errors import StepladderError
 from stepladder.evaluation.looks import (
     Look,
+    Seen,
     case_digests,
     case_set_digest,
     count_looks,
@@ -22,7 +23,10 @@ from stepladder.evaluation.looks import (
     sketch,
 )
 from stepladder.evaluation.records import RungOutcomes
+from stepladder.files import digest_value
 from tests.evaluation.test_summary import outcome, rung
+
+RULE = {"alpha": 0.05, "margin": 0.05, "bars": {"score": 0.7, "valid": None}}
 
 
 def at(cases: str, responses: str) -> Look:
@@ -72,20 +76,20 @@ def asked(*numbers: int, **changed: object) -> dict[str, RungOutcomes]:
 def test_a_test_that_was_changed_a_little_is_the_same_test(
     now: dict[str, RungOutcomes], tmp_path: Path
 ) -> None:
-    note_look(tmp_path / "looks", look_of("t", asked(*range(10))))
-    present = look_of("renamed", now).model_copy(update={"responses": "others"})
+    note_look(tmp_path / "looks", look_of("t", asked(*range(10)), RULE))
+    present = look_of("renamed", now, RULE).model_copy(update={"responses": "others"})
     noted = noted_looks(tmp_path / "looks")
     assert noted[0].case_set != present.case_set
-    assert count_looks("sqlite:///mlflow.db", "stepladder", present, tmp_path, noted) == 2
+    assert count_looks("sqlite:///mlflow.db", "stepladder", present, tmp_path, noted).looks == 2
 
 
 @pytest.mark.parametrize("now", [asked(*range(21)), asked(*range(10), reference="another answer")])
 def test_a_test_of_other_cases_for_the_most_part_is_another(
     now: dict[str, RungOutcomes], tmp_path: Path
 ) -> None:
-    noted = [look_of("t", asked(*range(10)))]
-    present = look_of("t", now)
-    assert count_looks("sqlite:///mlflow.db", "stepladder", present, tmp_path, noted) == 1
+    noted = [look_of("t", asked(*range(10)), RULE)]
+    present = look_of("t", now, RULE)
+    assert count_looks("sqlite:///mlflow.db", "stepladder", present, tmp_path, noted).looks == 1
 
 
 def test_of_a_large_set_a_sketch_tells_about_what_share_was_seen() -> None:
@@ -102,7 +106,7 @@ def test_of_a_large_set_a_sketch_tells_about_what_share_was_seen() -> None:
 
 
 def test_a_store_that_is_not_there_holds_no_looks_and_is_not_made(tmp_path: Path) -> None:
-    assert count_looks("sqlite:///mlflow.db", "stepladder", at("cases", "now"), tmp_path) == 1
+    assert count_looks("sqlite:///mlflow.db", "stepladder", at("cases", "now"), tmp_path).looks == 1
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -114,11 +118,46 @@ def test_looks_that_no_climb_logged_are_noted_once_and_counted(tmp_path: Path) -
 
     def counted(responses: str) -> int:
         store = "sqlite:///mlflow.db"
-        return count_looks(store, "stepladder", at("cases", responses), tmp_path, noted_looks(folder))
+        return count_looks(store, "stepladder", at("cases", responses), tmp_path, noted_looks(folder)).looks
 
     assert (counted("now"), counted("first")) == (3, 2)
     forget_look(folder, first)
     assert counted("now") == 2
+
+
+def by(responses: str, **changed: object) -> Look:
+    rule = RULE | changed
+    return Look(task="t", case_set="cases", responses=responses, rule=rule, rule_digest=digest_value(rule))
+
+
+def test_the_same_answers_by_another_rule_are_another_look_and_what_was_changed_is_told(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "looks"
+    for look in (by("a"), by("a", bars={"score": 0.6, "valid": None}), by("b", margin=0.1), by("a")):
+        note_look(folder, look)
+    noted = noted_looks(folder)
+    assert len(noted) == 3
+    seen = count_looks("sqlite:///mlflow.db", "stepladder", by("a"), tmp_path, noted)
+    assert seen == Seen(looks=3, rules=["bars.score was 0.6", "margin was 0.1"])
+    moved = by("a", bars={"score": 0.7, "valid": 0.9})
+    seen = count_looks("sqlite:///mlflow.db", "stepladder", moved, tmp_path, noted)
+    assert seen.looks == 4
+    assert "bars.valid was not set" in seen.rules
+    for look in noted:
+        forget_look(folder, look)
+    assert not noted_looks(folder)
+
+
+def test_a_look_of_before_rules_were_kept_is_read_and_counts_once(tmp_path: Path) -> None:
+    folder = tmp_path / "looks"
+    note_look(folder, at("cases", "a"))
+    old = digest_value(["cases", "a"])[:32]
+    assert [path.stem for path in folder.iterdir()] == [old], "named as before, so that it can be forgotten"
+    noted = noted_looks(folder)
+    for responses, looks in (("a", 1), ("b", 2)):
+        seen = count_looks("sqlite:///mlflow.db", "stepladder", by(responses), tmp_path, noted)
+        assert seen == Seen(looks=looks)
 
 
 def test_a_server_that_is_down_is_told_soon_and_without_its_password(
@@ -160,4 +199,4 @@ def test_looks_are_counted_once_for_the_same_responses(tmp_path: Path) -> None:
         ("stepladder", "unseen", "now", 1),
         ("another", "cases", "now", 1),
     ):
-        assert count_looks(uri, where, at(cases, now), tmp_path) == looks
+        assert count_looks(uri, where, at(cases, now), tmp_path).looks == looks

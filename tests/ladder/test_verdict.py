@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 from stepladder.errors import StepladderError
+from stepladder.evaluation.looks import Seen
 from stepladder.evaluation.power import cases_needed
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.files import digest_value
@@ -193,8 +194,17 @@ def test_a_cost_cap_is_held_as_measured(ladder: Ladder, evidence_of: MakeEvidenc
     assert "too dear" in verdict.rungs["lora+rag"].reasons[1]
 
 
+def test_an_earlier_rule_is_told_and_changes_nothing_else(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    rules = [f"bars.score was 0.{place}" for place in range(1, 8)]
+    fresh, moved = (decide(evidence_of(ladder(), seen=Seen(looks=8, rules=some))) for some in ([], rules))
+    assert moved.warnings == [
+        f"these cases were looked at before under another rule: {'; '.join(rules[:5])}; and 2 more"
+    ]
+    assert (moved.case_set.rules, moved.digest) == (rules, fresh.digest)
+
+
 def test_a_worn_set_says_so_and_how_many_cases_replace_it(ladder: Ladder, evidence_of: MakeEvidence) -> None:
-    fresh, worn = (decide(evidence_of(ladder(), looks=looks)) for looks in (10, 11))
+    fresh, worn = (decide(evidence_of(ladder(), seen=Seen(looks=looks))) for looks in (10, 11))
     assert (fresh.case_set.worn, fresh.warnings) == (False, [])
     assert (worn.case_set.worn, worn.decision) == (True, fresh.decision)
     assert "these cases are worn: 11 verdicts looked at them, 10 were planned" in worn.warnings[0]
@@ -222,7 +232,7 @@ def test_nearly_the_same_text_in_two_clusters_draws_a_warning(
             rows[i] = rows[i].model_copy(update={"input": f"{text} number {i}"})
         return one.model_copy(update={"outcomes": rows})
 
-    verdict = decide(evidence_of({rung: alike(one) for rung, one in ladder().items()}, looks=1))
+    verdict = decide(evidence_of({rung: alike(one) for rung, one in ladder().items()}, seen=Seen(looks=1)))
     assert len(verdict.warnings) == 1
     assert (
         "1 pairs of cases in different clusters read nearly the same, such as case-0000"
@@ -234,9 +244,9 @@ def test_evidence_on_one_page_in_two_clusters_draws_a_warning(
     ladder: Ladder, evidence_of: MakeEvidence
 ) -> None:
     own = {one.id: {one.cluster} for one in ladder()["rag"].outcomes}  # clusters of three, a page each
-    assert decide(evidence_of(ladder(), looks=1, pages=own)).warnings == []
+    assert decide(evidence_of(ladder(), seen=Seen(looks=1), pages=own)).warnings == []
     shared = {**own, "case-0000": {"other", *own["case-0000"]}, "case-0090": {"other"}}
-    (warning,) = decide(evidence_of(ladder(), looks=1, pages=shared)).warnings
+    (warning,) = decide(evidence_of(ladder(), seen=Seen(looks=1), pages=shared)).warnings
     assert warning.startswith("1 pages of evidence are shared by cases in different clusters, such as other")
     assert "case-0000 (ansible.builtin.module_00) and case-0090 (ansible.builtin.module_30)" in warning
 

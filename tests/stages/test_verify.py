@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from stepladder.errors import StepladderError
+from stepladder.evaluation.looks import Seen
 from stepladder.ladder.verdict import decide
 from stepladder.settings import Settings
 from stepladder.stages import verify as stage
@@ -49,11 +50,14 @@ def test_a_verdict_that_tells_fewer_looks_than_were_counted_is_refused(
     settings = Settings.model_validate({**PARAMETERS, "tasks": ["module-qa"], "hardware": "cpu"})
     workspace = Workspace(tmp_path, settings.model_copy(update={"mlflow": settings.mlflow.model_copy(
         update={"tracking_uri": "sqlite:///mlflow.db"})}))  # fmt: skip
-    verdict = decide(make_evidence({"rag": RAG}, looks=2))
-    monkeypatch.setattr(stage, "counted", lambda *_: 3)
+    verdict = decide(make_evidence({"rag": RAG}, seen=Seen(looks=2)))
+    monkeypatch.setattr(stage, "counted", lambda *_: Seen(looks=3))
     refuse_uncounted_looks(workspace, verdict, {"rag": RAG})  # there is no store to ask
     (tmp_path / "mlflow.db").touch()
     with pytest.raises(StepladderError, match="3 looks at these cases are counted, and the verdict tells 2"):
         refuse_uncounted_looks(workspace, verdict, {"rag": RAG})
-    monkeypatch.setattr(stage, "counted", lambda *_: 2)
+    monkeypatch.setattr(stage, "counted", lambda *_: Seen(looks=2, rules=["margin was 0.2"]))
+    with pytest.raises(StepladderError, match="does not tell of an earlier rule: margin"):
+        refuse_uncounted_looks(workspace, verdict, {"rag": RAG})
+    monkeypatch.setattr(stage, "counted", lambda *_: Seen(looks=2))
     refuse_uncounted_looks(workspace, verdict, {"rag": RAG})
