@@ -184,6 +184,8 @@ def verify(
     typer.echo(
         f"{path}: {signed}what the {found.responses:,} stored responses give (digest {found.digest[:12]})"
     )
+    if found.later_looks:
+        typer.echo(f"  its cases were looked at {found.later_looks} more times since")
 
 
 @app.command()

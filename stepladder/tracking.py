@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepladder.evaluation.looks import Look
+from stepladder.evaluation.looks import VERDICT_TAG, Look
 from stepladder.evaluation.summary import RungSummary
 from stepladder.ladder.form import Verdict
 from stepladder.tuning.forgetting import Forgetting
 from stepladder.tuning.train import TrainingResult
 
 _LONGEST = 6000  # characters of a parameter, for MLflow
-_CLIMB_TAG = "stepladder.verdict_digest"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def log_climb(
     import mlflow
 
     known = mlflow.search_runs(
-        filter_string=f"tags.`{_CLIMB_TAG}` = '{verdict_digest}'", max_results=1, output_format="list"
+        filter_string=f"tags.`{VERDICT_TAG}` = '{verdict_digest}'", max_results=1, output_format="list"
     )
     if known:
         return str(known[0].info.run_id)
@@ -70,7 +69,7 @@ def log_climb(
         for rung in rungs:
             _log_rung(rung, verdict)
         # Last, so that a run that was cut short is not taken for a whole one.
-        mlflow.set_tag(_CLIMB_TAG, verdict_digest)
+        mlflow.set_tag(VERDICT_TAG, verdict_digest)
         return str(run.info.run_id)
 
 

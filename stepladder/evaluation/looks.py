@@ -29,6 +29,7 @@ _SAME = 0.5  # share of the present cases from which an earlier set counts as th
 _KEPT, _WIDTH = 500, 8  # cases that a run names, and hex digits of each: MLflow's parameters hold 6,000
 _CASE_SET, _RESPONSES, _RULE_DIGEST = "digest.case_set", "digest.responses", "digest.rule"
 _CASES, _RULE = "looks.cases", "looks.rule"
+VERDICT_TAG = "stepladder.verdict_digest"  # of a climb's run: SHA-256 of its verdict's file
 _CASES_BEFORE = "digest.cases"  # where the cases stood in runs of before they had a name of their own
 
 
@@ -161,7 +162,12 @@ def _note(folder: Path, look: Look) -> Path:
 
 
 def count_looks(
-    tracking_uri: str, experiment: str, present: Look, root: Path, noted: Sequence[Look] = ()
+    tracking_uri: str,
+    experiment: str,
+    present: Look,
+    root: Path,
+    noted: Sequence[Look] = (),
+    verdict: str | None = None,
 ) -> Seen:
     """Looks at the present cases, this one included; the same responses by the same rule are the same look.
 
@@ -171,6 +177,7 @@ def count_looks(
         present: this look.
         root: the project's folder, which a relative SQLite path starts from.
         noted: looks that are not logged there yet.
+        verdict: the digest of a verdict's file: where a climb logged it, what came later is left out.
 
     Raises:
         StepladderError: the tracking server does not answer.
@@ -200,6 +207,9 @@ def count_looks(
             remedy="start the tracking server, or set mlflow.tracking_uri (MLFLOW_TRACKING_URI) to one",
             may_pass=True,
         ) from error
+    own = [run.info.start_time for run in runs if run.data.tags.get(VERDICT_TAG) == verdict]
+    if verdict is not None and own:  # what is noted was not logged by that climb, so it came later
+        return _seen(present, [_logged(run.data.params) for run in runs if run.info.start_time <= min(own)])
     return _seen(present, [*local, *(_logged(run.data.params) for run in runs)])
 
 

@@ -63,10 +63,13 @@ def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Cham
     return replace(evidence, champion=said, champion_cost=champion_cost(workspace, name, said))
 
 
-def counted(workspace: Workspace, present: Look) -> Seen:
-    """Looks at these cases, in MLflow and not logged there yet, the present one included."""
+def counted(workspace: Workspace, present: Look, verdict: str | None = None) -> Seen:
+    """Looks at these cases, in MLflow and not logged there yet, the present one included.
+
+    ``verdict``: the digest of a verdict's file; where a climb logged it, later looks are left out.
+    """
     mlflow, noted = workspace.settings.mlflow, noted_looks(workspace.looks)
-    return count_looks(mlflow.tracking_uri, mlflow.experiment, present, workspace.root, noted)
+    return count_looks(mlflow.tracking_uri, mlflow.experiment, present, workspace.root, noted, verdict)
 
 
 def _evidence(workspace: Workspace, name: str, seen: Seen | None) -> Evidence:

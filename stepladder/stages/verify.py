@@ -12,6 +12,7 @@ from stepladder.evaluation.evaluate import score_responses
 from stepladder.evaluation.looks import Seen, look_of, store_is_missing
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.score import Score
+from stepladder.files import digest_file
 from stepladder.ladder.form import Verdict
 from stepladder.signing import check_signature
 from stepladder.stages.champion import Champion, champion_at
@@ -26,12 +27,16 @@ _OF_A_CASE = {"input", "reference", "answerable", "slice", "cluster"}
 
 
 class Verified(Strict):
-    """What was checked: responses scored again, and whether a signature was asked for and fits."""
+    """What was checked: responses scored again, and whether a signature was asked for and fits.
+
+    ``later_looks``: how often the cases were looked at since; None where there is no store that tells.
+    """
 
     task: str
     responses: int
     digest: str
     signed: bool
+    later_looks: int | None
 
 
 def verify(workspace: Workspace, path: Path) -> Verified:
@@ -42,8 +47,8 @@ def verify(workspace: Workspace, path: Path) -> Verified:
 
     Raises:
         StepladderError: the signature does not fit, a stored case is not the prepared one, a stored score is
-            not that of its response, MLflow counts more looks at the cases than the verdict tells, or the
-            verdict is not the one that the responses give; it names what differs.
+            not that of its response, MLflow counts more looks at the cases up to it than the verdict tells,
+            or the verdict is not the one that the responses give; it names what differs.
     """
     signed = check_signature(path)
     verdict = load(Verdict, path)
@@ -53,7 +58,7 @@ def verify(workspace: Workspace, path: Path) -> Verified:
     for one in outcomes.values():
         refuse_edited_cases(cases, one)
         refuse_edited_scores(workspace, task, one)
-    refuse_uncounted_looks(workspace, verdict, outcomes)
+    later = later_looks(workspace, verdict, digest_file(path), outcomes)
     again = weigh(workspace, verdict.task, _told(verdict), _champion(workspace, verdict, outcomes))
     odd = _differing(verdict.model_dump(mode="json"), again.model_dump(mode="json"))
     if odd:
@@ -68,6 +73,7 @@ def verify(workspace: Workspace, path: Path) -> Verified:
         responses=sum(len(one.outcomes) for one in outcomes.values()),
         digest=verdict.digest,
         signed=signed,
+        later_looks=later,
     )
 
 
@@ -100,26 +106,33 @@ def refuse_edited_cases(cases: Sequence[Case], rung: RungOutcomes) -> None:
         )
 
 
-def refuse_uncounted_looks(workspace: Workspace, verdict: Verdict, outcomes: dict[str, RungOutcomes]) -> None:
-    """A verdict must not tell fewer looks at its cases than MLflow counts, where there is a store.
+def later_looks(
+    workspace: Workspace, verdict: Verdict, file_digest: str, outcomes: dict[str, RungOutcomes]
+) -> int | None:
+    """Looks at a verdict's cases since, where there is a store; it must tell all that came before.
+
+    A climb logs the digest of its verdict's file (``file_digest``), so an older verdict is known by it, and
+    one that was edited is not: that has to tell every look that is counted.
 
     Raises:
-        StepladderError: it does, or MLflow does not answer.
+        StepladderError: it tells fewer looks, or not of an earlier rule, or MLflow does not answer.
     """
-    mlflow = workspace.settings.mlflow
+    mlflow, told = workspace.settings.mlflow, verdict.case_set
     if store_is_missing(mlflow.tracking_uri, workspace.root):
-        return
-    rule = verdict.rule.model_dump(mode="json")
-    found, told = counted(workspace, look_of(verdict.task, outcomes, rule)), verdict.case_set
-    if (told.looks or 0) < found.looks or set(found.rules) - set(told.rules):
+        return None
+    look = look_of(verdict.task, outcomes, verdict.rule.model_dump(mode="json"))
+    until = counted(workspace, look, file_digest)
+    untold = sorted(set(until.rules) - set(told.rules))
+    if (told.looks or 0) < until.looks or untold:
         raise StepladderError(
-            f"{found.looks} looks at these cases are counted, and the verdict tells {told.looks}"
-            if (told.looks or 0) < found.looks
-            else f"the verdict does not tell of an earlier rule: {min(set(found.rules) - set(told.rules))}",
+            f"{until.looks} looks at these cases are counted, and the verdict tells {told.looks}"
+            if (told.looks or 0) < until.looks
+            else f"the verdict does not tell of an earlier rule: {untold[0]}",
             where=verdict.task,
-            remedy="it was edited, or the cases were looked at since:"
+            remedy="it was edited, or the cases were looked at since and no climb logged it:"
             f" `dvc repro --force --single-item verdict@{verdict.task}` counts again",
         )
+    return max(0, counted(workspace, look).looks - (told.looks or 0))
 
 
 def refuse_edited_scores(workspace: Workspace, task: Task, rung: RungOutcomes) -> None:

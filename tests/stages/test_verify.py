@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,14 @@ import pytest
 import yaml
 
 from stepladder.errors import StepladderError
-from stepladder.evaluation.looks import Seen
+from stepladder.evaluation.looks import Seen, look_of, note_look
 from stepladder.ladder.verdict import decide
-from stepladder.settings import Settings
+from stepladder.settings import Mlflow, Settings
 from stepladder.stages import verify as stage
-from stepladder.stages.verify import refuse_edited_cases, refuse_uncounted_looks
+from stepladder.stages.verify import later_looks, refuse_edited_cases
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import Case
+from stepladder.tracking import log_climb, log_look
 from tests.ladder.conftest import make_evidence, make_outcomes
 
 PARAMETERS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
@@ -44,20 +47,47 @@ def test_a_case_that_was_left_out_is_refused() -> None:
         refuse_edited_cases(CASES, RAG.model_copy(update={"outcomes": RAG.outcomes[1:]}))
 
 
-def test_a_verdict_that_tells_fewer_looks_than_were_counted_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
     settings = Settings.model_validate({**PARAMETERS, "tasks": ["module-qa"], "hardware": "cpu"})
-    workspace = Workspace(tmp_path, settings.model_copy(update={"mlflow": settings.mlflow.model_copy(
+    return Workspace(tmp_path, settings.model_copy(update={"mlflow": settings.mlflow.model_copy(
         update={"tracking_uri": "sqlite:///mlflow.db"})}))  # fmt: skip
+
+
+def test_a_verdict_that_tells_fewer_looks_than_were_counted_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     verdict = decide(make_evidence({"rag": RAG}, seen=Seen(looks=2)))
     monkeypatch.setattr(stage, "counted", lambda *_: Seen(looks=3))
-    refuse_uncounted_looks(workspace, verdict, {"rag": RAG})  # there is no store to ask
-    (tmp_path / "mlflow.db").touch()
+    assert later_looks(workspace, verdict, "", {"rag": RAG}) is None, "there is no store to ask"
+    (workspace.root / "mlflow.db").touch()
     with pytest.raises(StepladderError, match="3 looks at these cases are counted, and the verdict tells 2"):
-        refuse_uncounted_looks(workspace, verdict, {"rag": RAG})
+        later_looks(workspace, verdict, "", {"rag": RAG})
     monkeypatch.setattr(stage, "counted", lambda *_: Seen(looks=2, rules=["margin was 0.2"]))
     with pytest.raises(StepladderError, match="does not tell of an earlier rule: margin"):
-        refuse_uncounted_looks(workspace, verdict, {"rag": RAG})
+        later_looks(workspace, verdict, "", {"rag": RAG})
     monkeypatch.setattr(stage, "counted", lambda *_: Seen(looks=2))
-    refuse_uncounted_looks(workspace, verdict, {"rag": RAG})
+    assert later_looks(workspace, verdict, "", {"rag": RAG}) == 0
+
+
+def test_later_looks_are_told_of_a_verdict_that_a_climb_logged_and_refuse_one_that_was_edited(
+    workspace: Workspace, mlflow_store: Path
+) -> None:
+    used = Mlflow(tracking_uri=f"sqlite:///{mlflow_store}/mlflow.db", experiment="tests")
+    workspace = replace(workspace, settings=workspace.settings.model_copy(update={"mlflow": used}))
+    verdict = decide(make_evidence({"rag": RAG}, seen=Seen(looks=1)))
+    rule = verdict.rule.model_dump(mode="json")
+    log_climb(
+        verdict,
+        "its digest",
+        parameters=look_of("module-qa", {"rag": RAG}, rule).parameters(),
+        rungs=[],
+        training=None,
+        artifacts=[],
+    )
+    time.sleep(0.01)  # MLflow keeps milliseconds
+    note_look(workspace.looks, look_of("module-qa", {"rag": RAG}, {**rule, "margin": 0.3}))
+    log_look(look_of("module-qa", {"rag": make_outcomes("rag", 0.9)}, rule))
+    assert later_looks(workspace, verdict, "its digest", {"rag": RAG}) == 2
+    with pytest.raises(StepladderError, match="3 looks at these cases are counted, and the verdict tells 1"):
+        later_looks(workspace, verdict, "of an edited file", {"rag": RAG})
