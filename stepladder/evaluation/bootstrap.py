@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_FAR = 1e9  # beyond any value: a scale without an end
 _FEW = 0.001  # share of resamples without an error of their own that is put up with
 _RESOLVED = 10  # resamples: the share of fewer says little, and Student's tail takes its place
 
 
 @dataclass(frozen=True)
 class Bootstrapped:
-    """An estimate on the scale from ``lowest`` to 1, with what its bootstrap found.
+    """An estimate on the scale from ``lowest`` to ``highest``, with what its bootstrap found.
 
     ``t``: the studentised errors of the resamples, sorted. ``naive``: the standard error if cases were
     independent. Where no cluster differs from another the standard error is 0; then a share s of clusters
@@ -46,6 +47,7 @@ class Bootstrapped:
     clusters: int
     naive: float
     lowest: float = 0.0
+    highest: float = 1.0
 
     @property
     def design_effect(self) -> float:
@@ -71,7 +73,7 @@ class Bootstrapped:
 
     def p_at_least(self, limit: float) -> float:
         """p-value against "the true value is at least ``limit``"."""
-        return self.mirrored().p_at_most(self.lowest + 1 - limit)
+        return self.mirrored().p_at_most(self.lowest + self.highest - limit)
 
     def lower(self, tail: float) -> float | None:
         """One-sided lower bound at confidence ``1 - tail``; None where there is one cluster only."""
@@ -84,7 +86,7 @@ class Bootstrapped:
     def upper(self, tail: float) -> float | None:
         """One-sided upper bound; None where there is one cluster only."""
         bound = self.mirrored().lower(tail)
-        return None if bound is None else self.lowest + 1 - bound
+        return None if bound is None else self.lowest + self.highest - bound
 
     def interval(self, confidence: float) -> Interval:
         """Two-sided, both ends one-sided bounds."""
@@ -96,7 +98,7 @@ class Bootstrapped:
 
     def mirrored(self) -> Bootstrapped:
         """The scale turned round: 1 minus a score, or the difference the other way."""
-        return replace(self, estimate=self.lowest + 1 - self.estimate, t=-self.t[::-1])
+        return replace(self, estimate=self.lowest + self.highest - self.estimate, t=-self.t[::-1])
 
     def _beyond(self, value: float) -> float:
         """Share of t-values from ``value`` up; the observed one counts (Davison & Hinkley, 1997)."""
@@ -162,6 +164,17 @@ def bootstrap_difference(
         sd = error * math.sqrt(cases)
         return Discordance(first * effective, second * effective, effective, len(a) - 1, sd)
     return Bootstrapped(estimate, error, t, cases, _counted([a, b]), naive, lowest=-1.0)
+
+
+def bootstrap_rise(before: Floats, after: Floats, how: Resampling) -> Bootstrapped:
+    """The ratio of ``after`` minus that of ``before``, of sums without bounds, shape (clusters, 2).
+
+    Where every cluster has the same rise there is no error to tell, and the bounds are the estimate.
+    """
+    estimate = float(ratio(after.sum(axis=0)) - ratio(before.sum(axis=0)))
+    error, t = _studentised((after.tobytes(), before.tobytes()), how)
+    clusters = _counted([after, before])
+    return Bootstrapped(estimate, error, t, clusters, clusters, 0.0, lowest=-_FAR, highest=_FAR)
 
 
 def _unresolved(t: Floats) -> bool:

@@ -2,15 +2,18 @@
 
 Every guardrail is asked as the bar is: with a bound, not a point. A p95 latency holds when at least 95% of
 the requests are shown to stay within it, which is exact for any distribution of latencies (the sign test for
-a quantile; Conover, 1999, "Practical Nonparametric Statistics"). Forgetting (one number a training run) and
-the cost cap (a price) have no cases to bound them with: they are held as measured.
+a quantile; Conover, 1999, "Practical Nonparametric Statistics"). Forgetting is asked of the general items: a
+bootstrap of the rise in log-perplexity, paired by item. The cost cap (a price) has no cases to bound it
+with: it is held as measured.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from stepladder.evaluation.bootstrap import Bootstrapped, bootstrap_rise
 from stepladder.evaluation.intervals import Score, score_of
 from stepladder.evaluation.power import SMALLEST_GAP, cases_for_share
 from stepladder.evaluation.proportions import proportion
@@ -19,6 +22,7 @@ from stepladder.evaluation.resampling import Resampling
 from stepladder.evaluation.summary import statistic_of, values_of
 from stepladder.ladder.form import DIGITS, Criterion, CriterionName, State
 from stepladder.tasks import Bars
+from stepladder.tuning.forgetting import Forgetting
 
 ADAPTER_RUNGS = ("lora", "lora+rag")
 _WITHIN_P95 = 0.95
@@ -73,6 +77,65 @@ class Bounded:
 
 
 @dataclass(frozen=True)
+class Risen:
+    """A rise in perplexity that must be at most ``limit``, asked of general items and not of the cases.
+
+    ``rise``: in log-perplexity, with its bootstrap over the items.
+    """
+
+    name: CriterionName
+    limit: float
+    rise: Bootstrapped
+
+    @property
+    def p_holds(self) -> float:
+        """Against "it rises by more"; where every item rises alike there is no error to reckon with."""
+        if self._exact:
+            return float(not self.promising)
+        return self.rise.p_at_least(math.log1p(self.limit))
+
+    @property
+    def p_fails(self) -> float:
+        """Against "it rises by no more"."""
+        if self._exact:
+            return float(self.promising)
+        return self.rise.p_at_most(math.log1p(self.limit))
+
+    @property
+    def promising(self) -> bool:
+        """Whether the estimate, if not the bound, meets the limit."""
+        return self.rise.estimate <= math.log1p(self.limit)
+
+    @property
+    def _exact(self) -> bool:
+        return self.rise.clusters > 1 and self.rise.standard_error == 0
+
+    def ends(self, confidence: float) -> tuple[float, float] | None:
+        """The two-sided interval of the relative rise; None for a single item."""
+        tail = (1 - confidence) / 2
+        low, high = self.rise.lower(tail), self.rise.upper(tail)
+        if self._exact:
+            low = high = self.rise.estimate
+        return None if low is None or high is None else (math.expm1(low), math.expm1(high))
+
+    def cases_needed(self, _level: float, _power: float, _of: int) -> None:
+        """None: no number of the task's cases answers it."""
+
+    def answered(self, level: float, shown_failing: bool) -> Criterion:
+        """For the record; the bound is an upper one."""
+        bound = self.rise.estimate if self._exact else self.rise.upper(level)
+        return Criterion(
+            name=self.name,
+            limit=self.limit,
+            estimate=round(math.expm1(self.rise.estimate), DIGITS),
+            bound=None if bound is None else round(math.expm1(bound), DIGITS),
+            p=round(self.p_holds, DIGITS),
+            state=_state(self.p_holds <= level, shown_failing),
+            cases=self.rise.cases,
+        )
+
+
+@dataclass(frozen=True)
 class Measured:
     """A question held as measured: at most ``limit``; ``estimate`` is None where it was not measured."""
 
@@ -107,24 +170,29 @@ class Measured:
 class Asked:
     """All that is asked of one rung; the bar on the score comes first."""
 
-    bounded: tuple[Bounded, ...]
+    first: Bounded
+    others: tuple[Bounded | Risen, ...]
     measured: tuple[Measured, ...]
 
     def held_to(self, bar: float, cost_per_1000: float) -> Asked:
         """The same with another bar on the score, at another cost (US dollars): nothing is computed anew."""
-        score, *others = self.bounded
         measured = [
             replace(one, estimate=cost_per_1000) if one.name == "cost" else one for one in self.measured
         ]
-        return Asked((replace(score, limit=bar), *others), tuple(measured))
+        return Asked(replace(self.first, limit=bar), self.others, tuple(measured))
 
     @property
     def score(self) -> Score:
         """The score with its error."""
-        return self.bounded[0].score
+        return self.first.score
 
     @property
-    def questions(self) -> tuple[Bounded | Measured, ...]:
+    def bounded(self) -> tuple[Bounded | Risen, ...]:
+        """What is held on a bound; the bar on the score comes first."""
+        return (self.first, *self.others)
+
+    @property
+    def questions(self) -> tuple[Bounded | Risen | Measured, ...]:
         """All of them."""
         return (*self.bounded, *self.measured)
 
@@ -150,7 +218,7 @@ def ask(
     outcomes: Sequence[Outcome],
     bars: Bars,
     how: Resampling,
-    forgetting: float | None,
+    forgetting: Forgetting | float | None,
     cost_per_1000: float,
 ) -> Asked:
     """The questions of a task's bars to one rung.
@@ -160,12 +228,13 @@ def ask(
         outcomes: of all cases, by id.
         bars: the limits.
         how: resampling.
-        forgetting: relative rise in perplexity of the adapter, None where it was not measured.
+        forgetting: of the adapter, or only its relative rise in perplexity where the items were not kept;
+            None where it was not measured.
         cost_per_1000: US dollars.
     """
     statistic = statistic_of(outcomes)
     score = score_of(values_of(outcomes, statistic), [o.cluster for o in outcomes], statistic, how)
-    bounded = [Bounded("score", bars.score, score, len(outcomes))]
+    bounded: list[Bounded | Risen] = []
     shares: list[tuple[CriterionName, float | None, list[tuple[bool, str]]]] = [
         ("abstention", bars.abstention, [(o.score == 1, o.cluster) for o in outcomes if not o.answerable]),
         ("valid", bars.valid, [(o.valid, o.cluster) for o in outcomes]),
@@ -179,10 +248,29 @@ def ask(
             share = proportion([float(right) for right, _ in rows], [cluster for _, cluster in rows])
             bounded.append(Bounded(name, limit, share, len(rows)))
     if rung in ADAPTER_RUNGS:
-        measured.append(Measured("forgetting", bars.forgetting, forgetting))
+        lost = forgotten(forgetting, bars.forgetting, how)
+        if isinstance(lost, Risen):
+            bounded.append(lost)
+        else:
+            measured.append(lost)
     if bars.cost_per_1000 is not None:
         measured.append(Measured("cost", bars.cost_per_1000, cost_per_1000))
-    return Asked(tuple(bounded), tuple(measured))
+    return Asked(Bounded("score", bars.score, score, len(outcomes)), tuple(bounded), tuple(measured))
+
+
+def forgotten(forgetting: Forgetting | float | None, limit: float, how: Resampling) -> Risen | Measured:
+    """The guardrail on what an adapter forgets; held as measured where the items were not kept."""
+    import numpy as np
+
+    if not isinstance(forgetting, Forgetting):
+        return Measured("forgetting", limit, forgetting)
+    if not forgetting.pairs:
+        return Measured("forgetting", limit, forgetting.relative_rise)
+    before, after = (
+        np.array([(one.loss, one.tokens) for one in side], dtype=np.float64)
+        for side in ([pair.before for pair in forgetting.pairs], [pair.after for pair in forgetting.pairs])
+    )
+    return Risen("forgetting", limit, bootstrap_rise(before, after, how))
 
 
 def _latency_share(bars: Bars) -> float | None:

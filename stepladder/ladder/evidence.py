@@ -17,6 +17,7 @@ from stepladder.evaluation.summary import RungSummary, resampling
 from stepladder.settings import Evaluation
 from stepladder.tasks import TaskSpec
 from stepladder.tuning.estimate import EstimateCheck
+from stepladder.tuning.forgetting import Forgetting
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Evidence:
     ``champion_cost`` its own cost at the present prices; ``unweighed`` where it serves and cannot be weighed;
     ``outdated`` where it retrieves from documents that have changed since. ``pages``: by case id, those that
     hold its evidence. ``seen``: how often these cases were looked at, this verdict included, and by what
-    other rules; None where nobody counted.
+    other rules; None where nobody counted. ``forgetting``: of the adapter, or only the relative rise.
     """
 
     task: str
@@ -50,7 +51,7 @@ class Evidence:
     seed: int = 0
     gaps: Mapping[str, float] = field(default_factory=dict)
     needs: Mapping[str, Interval] = field(default_factory=dict)
-    forgetting: float | None = None
+    forgetting: Forgetting | float | None = None
     retrieval: Mapping[str, Interval] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, Any] = field(default_factory=dict)

@@ -23,7 +23,8 @@ class Criterion(Strict):
     """One question to a rung, with its answer.
 
     ``score``, ``abstention``, ``valid`` and ``latency`` (the share of requests within the limit on p95) must
-    be at least ``limit`` on the bound; ``forgetting`` and ``cost`` at most, as measured: they have no bound.
+    be at least ``limit`` on the bound, ``forgetting`` (of general items, which ``cases`` counts) at most;
+    ``cost`` at most, as measured: it has no bound, nor has forgetting where the items were not kept.
     """
 
     name: CriterionName
@@ -164,6 +165,9 @@ class Verdict(Strict):
         default=[], description="rungs of the quality asked for that are too slow or too dear"
     )
     forgetting: float | None = Field(description="relative rise in perplexity on general text")
+    forgetting_interval: tuple[float, float] | None = Field(
+        default=None, description="two-sided, over the general items; null where they were not kept"
+    )
     retrieval: dict[str, Interval]
     skipped: dict[str, str] = Field(description="rungs not run, with the reason")
     costs: dict[str, RungCost]

@@ -68,9 +68,10 @@ def _cases_to_stop(weighed: Weighed, rung: str, evidence: Evidence) -> int | Non
     needed = [weighed.cases() + 1]
     for question in asked.bounded:
         if question.p_holds > level:
-            if not question.promising:
+            more = question.cases_needed(level, power, weighed.cases())
+            if more is None or not question.promising:
                 return None
-            needed.append(question.cases_needed(level, power, weighed.cases()))
+            needed.append(more)
     for dearer in _rivals(weighed, rung):
         pair = weighed.pairs[dearer, rung]
         if weighed.ladder.as_good[dearer, rung] > level:
@@ -89,14 +90,17 @@ def _cases_to_leave(weighed: Weighed, rung: str, evidence: Evidence) -> int | No
     if asked.score.lower(level) is None:
         return None
     ways = [
-        question.cases_needed(level / len(asked.p_fails), power, cases)
+        more
         for question in asked.bounded
         if not question.promising
+        and (more := question.cases_needed(level / len(asked.p_fails), power, cases)) is not None
     ]
     for dearer in _rivals(weighed, rung):
         pair, better = weighed.pairs[dearer, rung], weighed.asked[dearer]
         if pair.difference > 0 and better.all_measured and all(q.promising for q in better.bounded):
             gap = max(pair.difference, SMALLEST_GAP)
             held = [q.cases_needed(level, power, cases) for q in better.bounded if q.p_holds > level]
-            ways.append(max([cases_needed(gap, sd=pair.sd, power=power, alpha=level), *held]))
+            known = [more for more in held if more is not None]
+            if len(known) == len(held):
+                ways.append(max([cases_needed(gap, sd=pair.sd, power=power, alpha=level), *known]))
     return min(ways, default=None)

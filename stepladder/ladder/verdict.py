@@ -18,7 +18,7 @@ from stepladder.files import digest_value
 from stepladder.ladder import wording
 from stepladder.ladder.burden import burdens_of
 from stepladder.ladder.caution import champion_warnings, judge_warnings, warnings_of
-from stepladder.ladder.criteria import Asked
+from stepladder.ladder.criteria import Asked, Risen, forgotten
 from stepladder.ladder.digest import decision_digest
 from stepladder.ladder.evidence import Evidence, check
 from stepladder.ladder.form import DIGITS, CaseSet, PairVerdict, Rule, RungVerdict, Verdict
@@ -29,6 +29,7 @@ from stepladder.ladder.slices import weigh_slices
 from stepladder.ladder.weigh import Weighed, decision_of, weigh
 from stepladder.settings import Evaluation
 from stepladder.tasks import TaskSpec
+from stepladder.tuning.forgetting import Forgetting
 
 __all__ = ["Evidence", "Verdict", "decide", "rule_of"]
 
@@ -69,7 +70,8 @@ def decide(evidence: Evidence) -> Verdict:
         needs={need: _rounded(share) for need, share in evidence.needs.items()},
         advice=wording.advice(evidence.gaps, weighed.order),
         burdens=burdens_of(rungs, evidence.spec.bars),
-        forgetting=_round(evidence.forgetting),
+        forgetting=_round(_rise(evidence)),
+        forgetting_interval=_rise_between(evidence),
         retrieval=dict(evidence.retrieval),
         skipped=dict(evidence.skipped),
         costs={name: evidence.costs[name] for name in weighed.order},
@@ -148,11 +150,23 @@ def _cases_needed(asked: Asked, level: float, evidence: Evidence) -> int | None:
     """Cases that would answer every question still open, if the estimates stay as they are."""
     if not asked.all_measured or asked.score.lower(level) is None:
         return None
-    cases = asked.bounded[0].cases
-    return max(
-        (q.cases_needed(level, evidence.evaluation.power, cases) for q in asked.bounded if q.p_holds > level),
-        default=None,
-    )
+    cases = asked.first.cases
+    needed = [
+        q.cases_needed(level, evidence.evaluation.power, cases) for q in asked.bounded if q.p_holds > level
+    ]
+    known = [more for more in needed if more is not None]
+    return max(known, default=None) if len(known) == len(needed) else None
+
+
+def _rise(evidence: Evidence) -> float | None:
+    lost = evidence.forgetting
+    return lost.relative_rise if isinstance(lost, Forgetting) else lost
+
+
+def _rise_between(evidence: Evidence) -> tuple[float, float] | None:
+    asked = forgotten(evidence.forgetting, evidence.spec.bars.forgetting, evidence.how)
+    ends = asked.ends(evidence.evaluation.confidence) if isinstance(asked, Risen) else None
+    return None if ends is None else (round(ends[0], DIGITS), round(ends[1], DIGITS))
 
 
 def _serving(evidence: Evidence) -> str | None:

@@ -72,12 +72,7 @@ def _score_reason(score: Criterion, level: float) -> str:
 def _guardrail(one: Criterion, level: float, bars: Bars, p95_ms: float) -> str:
     """A guardrail that breaks, or is not shown to hold."""
     if one.name == "forgetting":
-        if one.estimate is None:
-            return "forgetting was not measured for its adapter"
-        return (
-            f"its adapter forgets: perplexity on general text rises by {one.estimate:.1%},"
-            f" more than {one.limit:.1%}"
-        )
+        return _forgetting(one, level)
     if one.name == "cost":
         return f"it is too dear: {money(one.estimate or 0)} per 1,000 requests, more than {money(one.limit)}"
     if one.estimate is None:
@@ -91,6 +86,18 @@ def _guardrail(one: Criterion, level: float, bars: Bars, p95_ms: float) -> str:
     what = "abstains rightly" if one.name == "abstention" else "answers in valid form"
     verb = "too seldom" if one.state == "fails" else "not shown to be often enough"
     return f"it {what} {verb}: {shares}"
+
+
+def _forgetting(one: Criterion, level: float) -> str:
+    if one.estimate is None:
+        return "forgetting was not measured for its adapter"
+    rises = f"perplexity on general text rises by {one.estimate:.1%}"
+    if one.cases is None:
+        return f"its adapter forgets: {rises}, more than {one.limit:.1%}, as measured"
+    if one.bound is not None:
+        rises += f", upper {1 - level:.1%} bound {one.bound:.1%} on {one.cases} questions"
+    verb = "forgets" if one.state == "fails" else "is not shown to forget little enough"
+    return f"its adapter {verb}: {rises}, where {one.limit:.1%} is the most"
 
 
 def advice(gaps: Mapping[str, float], rungs: Collection[str]) -> list[str]:
@@ -156,6 +163,8 @@ def _missing(judged: RungVerdict) -> str:
     unmeasured = {one.name for one in judged.criteria if one.state == "open" and one.estimate is None}
     if "forgetting" in unmeasured:
         return "what its adapter forgets has to be measured"
+    if any(one.name == "forgetting" and one.state == "open" for one in judged.criteria):
+        return "its adapter has to forget less, or bars.forgetting to allow more: no case tells of that"
     if unmeasured:
         return f"unanswerable cases are needed, to show its {' and '.join(sorted(unmeasured))}"
     return "cases of more than one cluster are needed" if judged.clusters == 1 else "more cases are needed"

@@ -93,7 +93,7 @@ def _evidence(workspace: Workspace, name: str, seen: Seen | None) -> Evidence:
         seed=settings.seed,
         gaps={str(cause): share for cause, share in failures.gaps.items()},
         needs={str(need): share for need, share in failures.needs.items()},
-        forgetting=record.forgetting.relative_rise if record else None,
+        forgetting=record.forgetting if record else None,
         retrieval=retrieval_headline(workspace, name),
         skipped=skipped_rungs(workspace, name),
         sizes=_sizes(workspace, name),

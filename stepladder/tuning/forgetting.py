@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from stepladder.console import OnProgress
 from stepladder.files import read_jsonl
 from stepladder.tasks import Strict
@@ -24,13 +26,32 @@ class GeneralItem(Strict):
     answer: str
 
 
+class Losses(Strict):
+    """One item's summed loss (nats) and how many answer tokens it is of."""
+
+    loss: float
+    tokens: int
+
+
+class Item(Strict):
+    """One item, asked of the model before tuning and of the model after it."""
+
+    before: Losses
+    after: Losses
+
+
 class Forgetting(Strict):
-    """Perplexity per answer token before and after tuning; ``relative_rise`` is after / before - 1."""
+    """Perplexity per answer token before and after tuning; ``relative_rise`` is after / before - 1.
+
+    ``pairs``: each of the ``items`` both times, of which the rise is made; empty in records of before they
+    were kept.
+    """
 
     before: float
     after: float
     relative_rise: float
     items: int
+    pairs: list[Item] = Field(default=[])
 
 
 def general_items() -> list[GeneralItem]:
@@ -51,15 +72,27 @@ def forgetting(
     """
     items = general_items() if items is None else items
     whole = 2 * len(items)
-    before = perplexity(base, items, lambda done: on_item(done, whole))
-    after = perplexity(merged, items, lambda done: on_item(len(items) + done, whole))
-    return Forgetting(before=before, after=after, relative_rise=after / before - 1, items=len(items))
+    first = losses(base, items, lambda done: on_item(done, whole))
+    then = losses(merged, items, lambda done: on_item(len(items) + done, whole))
+    before, after = _perplexity(first), _perplexity(then)
+    return Forgetting(
+        before=before,
+        after=after,
+        relative_rise=after / before - 1,
+        items=len(items),
+        pairs=[Item(before=one, after=other) for one, other in zip(first, then, strict=True)],
+    )
 
 
-def perplexity(
+def perplexity(model_path: Path | str, items: Sequence[GeneralItem]) -> float:
+    """exp of the mean loss per answer token (``losses``)."""
+    return _perplexity(losses(model_path, items))
+
+
+def losses(
     model_path: Path | str, items: Sequence[GeneralItem], on_item: Callable[[int], None] = lambda _done: None
-) -> float:
-    """exp of the mean loss per answer token, end-of-turn included, each question asked by itself.
+) -> list[Losses]:
+    """Loss over the answer's tokens, end-of-turn included, each question asked by itself.
 
     Args:
         model_path: folder or hub id of a full model.
@@ -75,12 +108,16 @@ def perplexity(
     loaded = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, preferred_dtype()))
     model = loaded.to(device()).eval()
     rows = [tokenise(tokenizer, [{"role": "user", "content": item.question}], item.answer) for item in items]
-    loss = 0.0
+    found = []
     with torch.inference_mode():
         for number, row in enumerate(rows, 1):
-            loss += _loss(model, row)
+            found.append(Losses(loss=_loss(model, row), tokens=len(row.answer_ids)))
             on_item(number)
-    return math.exp(loss / sum(len(row.answer_ids) for row in rows))
+    return found
+
+
+def _perplexity(found: Sequence[Losses]) -> float:
+    return math.exp(sum(one.loss for one in found) / sum(one.tokens for one in found))
 
 
 def _loss(model: Any, row: TrainingRow) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,11 +12,15 @@ from scipy import stats
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.resampling import Resampling
 from stepladder.evaluation.summary import ordered
-from stepladder.ladder.criteria import Asked, ask
+from stepladder.ladder.criteria import Asked, ask, forgotten
+from stepladder.ladder.evidence import Evidence
+from stepladder.ladder.verdict import decide
 from stepladder.ladder.wording import reasons
 from stepladder.tasks import Bars
+from stepladder.tuning.forgetting import Forgetting, Item, Losses
 
 Ladder = Callable[..., dict[str, RungOutcomes]]
+MakeEvidence = Callable[..., Evidence]
 
 
 @pytest.fixture
@@ -24,7 +29,7 @@ def rows(ladder: Ladder) -> list[Outcome]:
     return ordered(ladder(clusters=160, size=1)["lora+rag"])
 
 
-def asked(rows: list[Outcome], forgetting: float | None = 0.03, **bars: float) -> Asked:
+def asked(rows: list[Outcome], forgetting: Forgetting | float | None = 0.03, **bars: float) -> Asked:
     return ask("lora+rag", rows, Bars(score=0.7, **bars), Resampling(), forgetting, 0.01)
 
 
@@ -101,3 +106,82 @@ def test_a_p95_within_the_limit_is_not_enough_without_its_bound(rows: list[Outco
 def test_more_cases_than_there_are_would_answer_an_open_question(rows: list[Outcome]) -> None:
     question = asked(rows, abstention=0.75).bounded[1]
     assert question.cases_needed(0.05, 0.8, of=160) > 160
+
+
+def lost(rise: float, spread: float, items: int = 40, seed: int = 0) -> Forgetting:
+    """General items whose log-perplexity rises by about ``rise``, of answers of 3 to 12 tokens."""
+    generator = np.random.default_rng(seed)
+    tokens = generator.integers(3, 13, items)
+    before = generator.normal(1.5, 0.3, items)
+    after = before + generator.normal(rise, spread, items)
+    pairs = [
+        Item(before=Losses(loss=b * n, tokens=int(n)), after=Losses(loss=a * n, tokens=int(n)))
+        for b, a, n in zip(before, after, tokens, strict=True)
+    ]
+    mean = {
+        side: sum(getattr(p, side).loss for p in pairs) / int(tokens.sum()) for side in ("before", "after")
+    }
+    whole = {side: math.exp(loss) for side, loss in mean.items()}
+    return Forgetting(**whole, relative_rise=whole["after"] / whole["before"] - 1, items=items, pairs=pairs)
+
+
+def test_forgetting_is_held_on_the_bound_of_its_items_and_not_on_the_point(rows: list[Outcome]) -> None:
+    unsure, sure = lost(0.05, 0.3, seed=1), lost(0.05, 0.02)
+    assert max(unsure.relative_rise, sure.relative_rise) < 0.10, "as measured both would hold"
+    (question,) = asked(rows, forgetting=unsure).bounded[1:]
+    answer = question.answered(0.045, shown_failing=False)
+    assert (answer.state, answer.cases) == ("open", 40)
+    assert answer.estimate == pytest.approx(unsure.relative_rise, abs=1e-6)
+    assert answer.bound > 0.10 > answer.estimate
+    assert asked(rows, forgetting=unsure).p_holds == question.p_holds > 0.045
+    assert asked(rows, forgetting=sure).p_holds < 0.01
+    assert min(asked(rows, forgetting=lost(0.3, 0.2)).p_fails) < 0.01
+    said = reasons([asked(rows).first.answered(0.045, False), answer], 0.045, Bars(score=0.7), 1.0)
+    assert said[1].startswith("its adapter is not shown to forget little enough: perplexity on general text")
+
+
+def test_the_bound_on_forgetting_is_about_the_one_of_the_linearised_ratio(rows: list[Outcome]) -> None:
+    found = lost(0.05, 0.3)
+    (question,) = asked(rows, forgetting=found).bounded[1:]
+    tokens = np.array([p.before.tokens for p in found.pairs])
+    differences = np.array([p.after.loss - p.before.loss for p in found.pairs])
+    rise = differences.sum() / tokens.sum()
+    residuals = differences - rise * tokens
+    error = math.sqrt(40 / 39 * (residuals**2).sum()) / tokens.sum()
+    bound = math.expm1(rise + stats.t.ppf(0.955, 39) * error)
+    assert question.answered(0.045, shown_failing=False).bound == pytest.approx(bound, abs=0.03)
+
+
+def test_the_test_of_forgetting_errs_at_its_level() -> None:
+    """At the limit itself, on 40 items: the share of adapters that are let through."""
+    limit, passed = 0.10, 0
+    for seed in range(600):
+        question = forgotten(lost(math.log1p(limit), 0.3, seed=seed), limit, Resampling(resamples=500))
+        passed += question.p_holds <= 0.05
+    assert passed / 600 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 600)
+
+
+def test_an_adapter_that_changes_nothing_forgets_nothing(rows: list[Outcome]) -> None:
+    (question,) = asked(rows, forgetting=lost(0.0, 0.0)).bounded[1:]
+    assert (question.p_holds, question.p_fails) == (0, 1)
+    assert question.answered(0.01, shown_failing=False).bound == 0
+
+
+def test_a_record_without_items_is_held_as_measured(rows: list[Outcome]) -> None:
+    old = Forgetting(before=10, after=11, relative_rise=0.2, items=40)
+    answer = asked(rows, forgetting=old).measured[0].answered()
+    assert (answer.state, answer.bound, answer.cases) == ("fails", None, None)
+    said = reasons([asked(rows).first.answered(0.045, False), answer], 0.045, Bars(score=0.7), 1.0)
+    assert said[1].endswith("rises by 20.0%, more than 10.0%, as measured")
+
+
+def test_no_number_of_cases_answers_what_an_adapter_forgets(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    verdict = decide(evidence_of(ladder(), forgetting=lost(0.05, 0.3, seed=1)))
+    assert (verdict.decision, verdict.cases_needed) == ("inconclusive", None)
+    assert "its adapter has to forget less, or bars.forgetting to allow more" in verdict.sentence
+    low, high = verdict.forgetting_interval
+    assert low < verdict.forgetting < high
+    promoted = decide(evidence_of(ladder(), forgetting=lost(0.0, 0.02)))
+    assert promoted.rung == "lora+rag"

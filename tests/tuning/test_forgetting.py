@@ -48,7 +48,9 @@ def test_a_model_forgets_nothing_beside_itself(tiny_llama: Path) -> None:
     assert seen == [(1, 2), (2, 2)]
     assert lost.relative_rise == 0
     assert lost.before == lost.after
-    assert lost.items == 1
+    assert lost.items == len(lost.pairs) == 1
+    assert lost.pairs[0].before == lost.pairs[0].after
+    assert math.exp(lost.pairs[0].before.loss / lost.pairs[0].before.tokens) == lost.before
 
 
 def test_the_model_is_probed_on_the_device_that_there_is(
