@@ -14,7 +14,7 @@ from pydantic import Field
 from stepladder.evaluation.evidence import Place, Places
 from stepladder.evaluation.proportions import proportion
 from stepladder.evaluation.records import Outcome, RungOutcomes
-from stepladder.evaluation.statistics import Interval, Resampling, cluster_bootstrap, wilson
+from stepladder.evaluation.statistics import Interval, Resampling
 from stepladder.ladder.causes import (
     CAUSES,
     MENDED_BY,
@@ -55,7 +55,8 @@ class Failures(Strict):
     Attributes:
         cases, failing: how many were asked, and how many of them a cheap rung fails.
         gaps, shares: of the failing cases by cause; the shares with intervals.
-        needs: of all cases, the share that fails for want of documents, and of training.
+        needs: of all cases, the share that fails for want of documents, and of training where ``rag`` fails
+            too.
         labels: one for each failing case.
         probes: what each probe mended.
         suspects: cases whose reference a person should look at; the cause is ``reference`` only where
@@ -126,7 +127,7 @@ def attribute(tried: Tried) -> Failures:
         failing=len(labels),
         gaps={cause: round(shares[cause].estimate, 4) if labels else 0.0 for cause in CAUSES},
         shares=shares,
-        needs={need: _need(tried, labels, need) for need in MENDED_BY},
+        needs={need: _need(tried, facts, labels, need) for need in MENDED_BY},
         labels=labels,
         probes={
             name: _probe_result(tried.probes[name], tried.how) for name in PROBES if name in tried.probes
@@ -170,26 +171,22 @@ def _suspects(tried: Tried) -> list[Suspect]:
 
 
 def _share(labels: Sequence[CaseLabel], cause: Cause, how: Resampling) -> Interval:
-    """Clusters are resampled: cases about one document fail together, and for the same cause."""
-    clusters = [label.cluster for label in labels]
-    count, size = sum(label.cause == cause for label in labels), len(set(clusters))
-    if count in (0, len(labels)):  # nothing to resample
-        low, high = wilson(count / len(labels) * size, size, how.confidence)
-        return Interval(
-            estimate=count / len(labels), low=low, high=high, confidence=how.confidence, method="Wilson"
-        )
-    return cluster_bootstrap([float(label.cause == cause) for label in labels], clusters, "mean", how)
+    values = [float(label.cause == cause) for label in labels]
+    return proportion(values, [label.cluster for label in labels]).interval(how.confidence)
 
 
-def _need(tried: Tried, labels: Sequence[CaseLabel], need: Need) -> Interval:
-    wanting = {label.id for label in labels if label.cause in MENDED_BY[need]}
+def _need(tried: Tried, facts: Sequence[Facts], labels: Sequence[CaseLabel], need: Need) -> Interval:
+    """Training is wanted only where the rung with documents, if the task has any, fails too: what ``prompt``
+    invents and ``rag`` does not is no gap in behaviour that remains."""
+    mended = {one.case.id for one in facts if one.rag_passes} if need == "training" else set()
+    wanting = {label.id for label in labels if label.cause in MENDED_BY[need]} - mended
     values = [float(case.id in wanting) for case in tried.cases]
     return proportion(values, [case.cluster for case in tried.cases]).interval(tried.how.confidence)
 
 
 def _probe_result(probe: RungOutcomes, how: Resampling) -> ProbeResult:
     passed = [float(passes(one)) for one in probe.outcomes]
-    share = cluster_bootstrap(passed, [one.cluster for one in probe.outcomes], "mean", how)
+    share = proportion(passed, [one.cluster for one in probe.outcomes]).interval(how.confidence)
     return ProbeResult(asked=len(passed), passed=int(sum(passed)), share=share)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stepladder.evaluation.records import Counts, Outcome
-from stepladder.evaluation.statistics import Interval, Statistic, cluster_bootstrap
+from stepladder.evaluation.statistics import Interval, Statistic, score_of
 from stepladder.evaluation.summary import ordered, statistic_of, values_of
 from stepladder.ladder.attribution import Failures, Tried, attribute
 from stepladder.ladder.causes import Cause, passes
@@ -71,8 +71,9 @@ def reach_of(tried: Tried, failures: Failures) -> Interval:
     mendable = {label.id for label in failures.labels if label.cause in _TRAINABLE}
     outcomes = [_mended(one) if one.id in mendable else one for one in ordered(start)]
     statistic = statistic_of(outcomes)
-    return cluster_bootstrap(
-        values_of(outcomes, statistic), [one.cluster for one in outcomes], statistic, tried.how
+    clusters = [one.cluster for one in outcomes]
+    return score_of(values_of(outcomes, statistic), clusters, statistic, tried.how).interval(
+        tried.how.confidence
     )
 
 

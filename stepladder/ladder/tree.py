@@ -90,7 +90,8 @@ def _needs(verdict: Verdict, need: Need, question: str) -> Branch:
     of_all = verdict.needs.get(need)
     if of_all is None or of_all.low is None or of_all.high is None:
         return Branch(question=question, answer=None, evidence=f"{evidence}; no interval can be given")
-    evidence += f"; {_between(of_all)} of all cases, where the margin of {verdict.margin:.2f} matters"
+    too = " with rag too" if need == "training" and "rag" in verdict.rungs else ""
+    evidence += f"; {_between(of_all)} of all cases{too}, where the margin of {verdict.margin:.2f} matters"
     return Branch(question=question, answer=_against(of_all, verdict.margin), evidence=evidence)
 
 

@@ -12,8 +12,9 @@ from stepladder.tasks import Bars
 WHAT_HELPS: Mapping[str, str] = {
     "knowledge": "what is missing is knowledge, which retrieval (rag) supplies",
     "retrieval": "the right document is not found: better chunks, or a larger knowledge.top_k",
-    "grounding": "the right document is there and the model is led astray beside it: fewer chunks, or an"
-    " adapter trained with distractors",
+    "grounding": "the model does not keep to what it is given: it is led astray beside the right document, or"
+    " answers where it should abstain: fewer chunks, a stricter prompt, or an adapter trained with"
+    " distractors",
     "format": "the content is right in the wrong form: an output schema, or examples in the prompt",
     "behaviour": "neither documents nor another form mends it and an adapter does: fine-tuning",
     "capability": "nothing that was tried mends it: more training data, a larger base model, or another"

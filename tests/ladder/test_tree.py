@@ -42,7 +42,7 @@ def test_causes_of_failure_are_summed_by_what_would_mend_them() -> None:
         " matters"
     )
     assert found["Does a gap in behaviour remain?"].evidence.startswith(
-        "of the failing cases 25%: grounding 25%; 0.29 (0.22 to 0.36) of all cases"
+        "of the failing cases 25%: grounding 25%; 0.29 (0.22 to 0.36) of all cases with rag too, where"
     )
 
 
