@@ -91,7 +91,8 @@ def _means(workspace: Workspace, task: Task, rows: Prepared, tried: Tried) -> Me
     return Means(
         task=task.name,
         cheap_holds={rung: _holds(workspace, task, one) for rung, one in tried.cheap.items()},
-        level=full_level(settings.evaluation.alpha, len(task.rungs)),
+        # One more: a champion that serves takes a share in the verdict, and may serve by then.
+        level=full_level(settings.evaluation.alpha, len(task.rungs) + 1),
         quality=_quality(workspace.prepared(task.name), task, rows),
         estimate=_estimate(workspace, task, rows, tried.cheap),
         climb=settings.climb,

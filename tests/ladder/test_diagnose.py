@@ -119,7 +119,7 @@ def test_needs_are_shares_of_all_cases_by_what_would_mend_them(tried: Tried, gap
 
 
 def test_what_rag_answers_rightly_is_no_gap_in_behaviour(tmp_path: Path) -> None:
-    """In 40 of 60 cases only ``prompt`` invents an answer or lacks the form; in ten ``rag`` invents one too."""
+    """In 40 of 60 cases only ``prompt`` invents an answer or lacks the form; in ten ``rag`` does."""
     gaps = [*["bold", "primed"] * 20, *["none"] * 10, *["rash"] * 10]
     failures = attribute(make_world(gaps, tmp_path)[0])
     assert failures.gaps["grounding"] == pytest.approx(30 / 50)

@@ -11,6 +11,7 @@ import yaml
 
 from stepladder.data.dedupe import Dropped
 from stepladder.data.prepare import PrepareReport
+from stepladder.evaluation.multiplicity import full_level
 from stepladder.evaluation.variants import Choice
 from stepladder.files import read_json, write_json, write_jsonl
 from stepladder.knowledge.upkeep import Upkeep
@@ -131,13 +132,19 @@ def with_rag(workspace: Workspace, right: int, **changed: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("right", "p", "train"), [(37, 0.0285, True), (38, 0.0079, False)], ids=["by a lone test", "by the rule"]
+    ("alpha", "right", "p", "train"),
+    [(0.05, 37, 0.0285, True), (0.05, 38, 0.0079, False), (0.04, 38, 0.0079, True)],
+    ids=["by a lone test", "by the rule", "by the rule where no champion serves"],
 )
 def test_a_cheap_rung_ends_the_climb_only_by_the_verdicts_own_test(
-    workspace: Workspace, right: int, p: float, train: bool
+    workspace: Workspace, alpha: float, right: int, p: float, train: bool
 ) -> None:
     from scipy import stats
 
+    evaluation = workspace.settings.evaluation.model_copy(update={"alpha": alpha})
+    settings = workspace.settings.model_copy(update={"evaluation": evaluation})
+    workspace = replace(workspace, settings=settings)
+    assert full_level(0.04, 5) < 0.0079 < full_level(0.04, 4)
     assert stats.binom.sf(right - 1, 40, SPEC.bars.score) == pytest.approx(p, abs=1e-4)
     with_rag(workspace, right)
     check = diagnosed(workspace).warrant.checks[0]
