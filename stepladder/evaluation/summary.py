@@ -17,6 +17,7 @@ from stepladder.evaluation.statistics import (
     pair_of,
     score_of,
 )
+from stepladder.evaluation.usage import timed_alike
 from stepladder.settings import Evaluation
 from stepladder.tasks import Strict
 
@@ -73,7 +74,7 @@ def summarise(rung: RungOutcomes, evaluation: Evaluation, seed: int = 0) -> Rung
     how = resampling(evaluation, seed, rung)
     score = score_of(values_of(outcomes, statistic), clusters, statistic, how)
     unanswerable = [o.score for o in outcomes if not o.answerable]
-    p50, p95 = np.percentile([o.latency_ms for o in outcomes], [50, 95])
+    p50, p95 = np.percentile([o.latency_ms for o in timed_alike(outcomes)], [50, 95])
     return RungSummary(
         rung=rung.rung,
         variant=rung.variant,

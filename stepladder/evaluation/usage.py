@@ -59,7 +59,7 @@ def usage_of(rung: RungOutcomes) -> Usage:
             f"the rung {rung.rung} has no outcomes", where=rung.task, remedy="evaluate it: dvc repro"
         )
     responses = [outcome.response for outcome in rung.outcomes]
-    busiest = _busiest(rung.outcomes)
+    busiest = timed_alike(rung.outcomes)
     timed = [outcome.response for outcome in busiest]
     engine_s = float(np.mean([one.engine_s for one in timed]))
     tokens = float(np.mean([one.prompt_tokens + one.completion_tokens for one in timed]))
@@ -78,6 +78,10 @@ def usage_of(rung: RungOutcomes) -> Usage:
     )
 
 
-def _busiest(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def timed_alike(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes whose times count, in the order given: those that were asked when the engine was busiest.
+
+    Latency and cost go by these alone: what was asked later, with few beside it, was served otherwise.
+    """
     most = max(outcome.response.in_flight or 0 for outcome in outcomes)
     return [outcome for outcome in outcomes if (outcome.response.in_flight or 0) == most]

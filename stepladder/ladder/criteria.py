@@ -20,6 +20,7 @@ from stepladder.evaluation.proportions import proportion
 from stepladder.evaluation.records import Outcome
 from stepladder.evaluation.resampling import Resampling
 from stepladder.evaluation.summary import statistic_of, values_of
+from stepladder.evaluation.usage import timed_alike
 from stepladder.ladder.form import DIGITS, Criterion, CriterionName, State
 from stepladder.tasks import Bars
 from stepladder.tuning.forgetting import Forgetting
@@ -238,7 +239,7 @@ def ask(
     shares: list[tuple[CriterionName, float | None, list[tuple[bool, str]]]] = [
         ("abstention", bars.abstention, [(o.score == 1, o.cluster) for o in outcomes if not o.answerable]),
         ("valid", bars.valid, [(o.valid, o.cluster) for o in outcomes]),
-        ("latency", _latency_share(bars), [(_in_time(o, bars), o.cluster) for o in outcomes]),
+        ("latency", _latency_share(bars), [(_in_time(o, bars), o.cluster) for o in timed_alike(outcomes)]),
     ]
     measured = []
     for name, limit, rows in shares:

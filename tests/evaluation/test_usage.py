@@ -6,7 +6,12 @@ import pytest
 
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import Outcome, Response, RungOutcomes
+from stepladder.evaluation.resampling import Resampling
+from stepladder.evaluation.summary import summarise
 from stepladder.evaluation.usage import usage_of
+from stepladder.ladder.criteria import ask
+from stepladder.settings import Evaluation
+from stepladder.tasks import Bars
 
 
 def rung(responses: list[Response]) -> RungOutcomes:
@@ -40,6 +45,16 @@ def test_a_few_asked_later_do_not_make_the_engine_look_slow() -> None:
     usage = usage_of(rung([response(0.1, 32)] * 9 + [response(3.0, 1)]))
     assert usage.engine_s == pytest.approx(0.1)
     assert usage.measured == 9
+
+
+def test_a_rung_has_one_p95_wherever_it_is_asked_for() -> None:
+    """Ten asked alone and fast after 40 under load: usage, summary and guardrail go by the 40."""
+    mixed = rung([response(0.1 + i / 100, 32) for i in range(40)] + [response(0.001, 1)] * 10)
+    summary, usage = summarise(mixed, Evaluation(resamples=100)), usage_of(mixed)
+    assert (summary.latency_p50_ms, summary.latency_p95_ms) == (usage.latency_p50_ms, usage.latency_p95_ms)
+    bars = Bars(score=0.5, latency_p95_ms=usage.latency_p95_ms)
+    guardrail = ask("rag", mixed.outcomes, bars, Resampling(), None, 0.0).bounded[1]
+    assert (guardrail.cases, guardrail.score.estimate) == (40, 38 / 40)
 
 
 def test_responses_of_before_circumstances_were_noted_still_count() -> None:
