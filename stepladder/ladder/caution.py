@@ -8,6 +8,7 @@ from stepladder.data.duplicates import near_duplicates
 from stepladder.evaluation.records import Outcome
 from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.form import Verdict
+from stepladder.ladder.weigh import LEAST_SAVING, timed_alike
 
 ALIKE = 0.8  # Jaccard similarity of word 5-grams from which two inputs look like one written twice
 _FEW = 5  # earlier rules that are named
@@ -44,6 +45,26 @@ def champion_warnings(evidence: Evidence, cases: int) -> list[str]:
     if evidence.outdated:
         found.append("the champion answers from documents that have changed since it was registered")
     return found
+
+
+def saving_warnings(evidence: Evidence, winner: str | None) -> list[str]:
+    """Where a rung costs less than the champion and that is not counted."""
+    known = evidence.champion_cost
+    if winner is None or known is None or evidence.costs[winner].per_1000 >= known.per_1000:
+        return []
+    own = evidence.costs[winner]
+    if not timed_alike(own, known):
+        here, there = (one.usage.circumstances() if one.usage else "no clock" for one in (own, known))
+        return [
+            f"{winner} seems cheaper than the champion, and is not counted as cheaper: its cost rests on"
+            f" {here}; that of the champion on {there}"
+        ]
+    if own.per_1000 > (1 - LEAST_SAVING) * known.per_1000:
+        return [
+            f"{winner} costs less than the champion by less than {LEAST_SAVING:.0%}, which is not counted as"
+            " cheaper"
+        ]
+    return []
 
 
 def judge_warnings(evidence: Evidence) -> list[str]:

@@ -17,7 +17,7 @@ from stepladder.evaluation.statistics import Interval
 from stepladder.files import digest_value
 from stepladder.ladder import wording
 from stepladder.ladder.burden import burdens_of
-from stepladder.ladder.caution import champion_warnings, judge_warnings, warnings_of
+from stepladder.ladder.caution import champion_warnings, judge_warnings, saving_warnings, warnings_of
 from stepladder.ladder.criteria import Asked, Risen, forgotten
 from stepladder.ladder.digest import decision_digest
 from stepladder.ladder.evidence import Evidence, check
@@ -91,6 +91,7 @@ def decide(evidence: Evidence) -> Verdict:
     verdict = verdict.model_copy(update={"sentence": wording.sentence(verdict, unweighed)})
     warnings = [
         *champion_warnings(evidence, weighed.cases()),
+        *saving_warnings(evidence, weighed.walk.promoted),
         *judge_warnings(evidence),
         *warnings_of(verdict, weighed.rows[weighed.order[0]], evidence.pages),
     ]

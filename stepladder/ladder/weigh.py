@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import get_args
 
+from stepladder.evaluation.cost import RungCost
 from stepladder.evaluation.pairs import Pair
 from stepladder.evaluation.records import Outcome
 from stepladder.evaluation.summary import compare_outcomes, ordered
@@ -17,6 +18,7 @@ from stepladder.ladder.rule import Ladder, Walk, walk
 from stepladder.tasks import Rung
 
 _LADDER = get_args(Rung)
+LEAST_SAVING = 0.05  # share of the champion's cost from which a rung counts as cheaper: clocks vary
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,27 @@ def _against_champion(winner: str | None, tests: Tests, evidence: Evidence) -> P
 
 
 def _cheaper(winner: str, evidence: Evidence) -> bool:
-    """Than the champion itself: a rung of its name in this climb has another prompt, index or adapter."""
-    known = evidence.champion_cost
-    return known is not None and evidence.costs[winner].per_1000 < known.per_1000
+    """Than the champion itself: a rung of its name in this climb has another prompt, index or adapter.
+
+    Seconds of another machine, or under another load, say nothing about it, nor do a few of one machine.
+    """
+    own, known = evidence.costs[winner], evidence.champion_cost
+    return (
+        known is not None and timed_alike(own, known) and own.per_1000 <= (1 - LEAST_SAVING) * known.per_1000
+    )
+
+
+def timed_alike(one: RungCost, other: RungCost) -> bool:
+    """Whether two costs rest on the same hardware and load; tokens that are paid for have neither."""
+    if one.paid_per_token and other.paid_per_token:
+        return True
+    if one.usage is None or other.usage is None:
+        return one.usage is other.usage
+    known = bool(one.usage.hardware) and one.usage.in_flight is not None
+    return known and (one.usage.hardware, one.usage.in_flight) == (
+        other.usage.hardware,
+        other.usage.in_flight,
+    )
 
 
 def _fresher(winner: str, evidence: Evidence) -> bool:

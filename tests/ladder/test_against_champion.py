@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
+from stepladder.evaluation.cost import RungCost
+from stepladder.evaluation.looks import Seen
 from stepladder.evaluation.records import RungOutcomes
+from stepladder.evaluation.usage import Usage
 from stepladder.ladder.evidence import Evidence, Unweighed
 from stepladder.ladder.markdown import summary
 from stepladder.ladder.verdict import decide
@@ -69,6 +74,50 @@ def test_the_champion_is_priced_by_itself_and_not_by_the_rung_of_its_name(
     assert decide(replace(evidence, champion_cost=dearer)).decision == "promote"
     assert decide(replace(evidence, champion_cost=cheaper)).decision == "keep"
     assert decide(evidence).decision == "keep", "what it costs is not known"
+
+
+def on(cost: RungCost, hardware: str, times: float = 1.0, in_flight: int | None = 32) -> RungCost:
+    usage = Usage(prompt_tokens=1, completion_tokens=1, engine_s=1, tokens_per_s=2, latency_p50_ms=1,
+                  latency_p95_ms=1, measured=9, in_flight=in_flight, hardware=[hardware])  # fmt: skip
+    return cost.model_copy(update={"per_1000": times * cost.per_1000, "usage": usage})
+
+
+@pytest.mark.parametrize(
+    ("hardware", "in_flight", "times", "decision", "warned"),
+    [
+        ("this machine", 32, 2.0, "promote", None),
+        (
+            "another machine",
+            32,
+            2.0,
+            "keep",
+            "32 requests at a time; that of the champion on 2 tokens a second",
+        ),
+        ("this machine", 1, 2.0, "keep", "is not counted as cheaper"),
+        ("this machine", None, 2.0, "keep", "is not counted as cheaper"),
+        ("this machine", 32, 1.03, "keep", "costs less than the champion by less than 5%"),
+        ("this machine", 32, 1.06, "promote", None),
+        ("another machine", 32, 0.9, "keep", None),
+    ],
+)
+def test_cheaper_is_what_costs_a_share_less_on_the_same_machine(
+    ladder: Ladder,
+    evidence_of: MakeEvidence,
+    hardware: str,
+    in_flight: int | None,
+    times: float,
+    decision: str,
+    warned: str | None,
+) -> None:
+    outcomes = ladder({"rag": 0.82})
+    evidence = evidence_of(outcomes, champion=outcomes["lora+rag"], seen=Seen(looks=1))
+    own = evidence.costs["rag"]
+    costs = {rung: on(cost, "this machine") for rung, cost in evidence.costs.items()}
+    champion = on(own, hardware, times, in_flight)
+    verdict = decide(replace(evidence, costs=costs, champion_cost=champion))
+    assert verdict.decision == decision
+    assert (warned is None) == (verdict.warnings == [])
+    assert (warned or "") in " ".join(verdict.warnings)
 
 
 def test_where_the_champion_stays_no_rung_of_this_climb_is_marked(
