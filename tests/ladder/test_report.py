@@ -42,6 +42,16 @@ FAILURES = Failures(
     adapter_known=True,
 )
 
+SUSPECT = Suspect(
+    id="case-7",
+    input="Which?",
+    reference="wrong",
+    answer="right",
+    agreeing=["rag", "lora"],
+    rungs=["lora", "rag"],
+    chance=1e-4,
+)
+
 Ladder = Callable[..., dict[str, RungOutcomes]]
 MakeEvidence = Callable[..., Evidence]
 
@@ -159,16 +169,7 @@ def test_what_would_flip_the_decision_is_told(report: MakeReport) -> None:
 
 
 def test_suspect_references_are_listed_with_what_the_rungs_say(report: MakeReport) -> None:
-    suspect = Suspect(
-        id="case-7",
-        input="Which?",
-        reference="wrong",
-        answer="right",
-        agreeing=["rag", "lora"],
-        rungs=["lora", "rag"],
-        chance=1e-4,
-    )
-    _, html, page = report(failures=FAILURES.model_copy(update={"suspects": [suspect]}))
+    _, html, page = report(failures=FAILURES.model_copy(update={"suspects": [SUSPECT]}))
     assert "References to look at" in page.text
     assert "rag, lora" in page.text
     assert html.count("<caption>") == html.count("<table>")

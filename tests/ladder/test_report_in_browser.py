@@ -12,6 +12,7 @@ from stepladder.ladder.report import write_report
 from stepladder.ladder.verdict import decide
 
 from .conftest import SCORES, make_evidence, make_outcomes
+from .test_report import FAILURES, SUSPECT
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.slow
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evidence = make_evidence({rung: make_outcomes(rung, score) for rung, score in SCORES.items()})
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(decide(evidence), evidence.summaries, evidence.outcomes, [3.0, 2.0, 1.0], path)
+    failures = FAILURES.model_copy(update={"suspects": [SUSPECT]})
+    write_report(decide(evidence), evidence.summaries, evidence.outcomes, [3.0, 2.0, 1.0], path, failures)
     return path
 
 
@@ -47,6 +49,8 @@ def test_it_opens_offline_without_a_fault_and_fits_the_window(browser: Any, repo
         "How it follows",
         "What it costs",
         "By slice",
+        "Where the failures come from",
+        "References to look at",
         "Cases that some rung fails",
     ):
         assert page.get_by_role("heading", name=heading, exact=True).is_visible()
@@ -61,3 +65,15 @@ def test_a_case_unfolds_to_every_rungs_answer(browser: Any, report: Path) -> Non
     assert not case.locator(".case").is_visible()
     case.locator("summary").click()
     assert all(case.get_by_role("heading", name=rung).first.is_visible() for rung in SCORES)
+
+
+def test_on_paper_every_case_stands_unfolded_and_nothing_is_cut_off(browser: Any, report: Path) -> None:
+    page = browser.new_page(viewport={"width": 700, "height": 900})  # about a page of A4 within its margins
+    page.goto(report.as_uri())
+    assert not page.locator(".case").first.is_visible()
+    page.emulate_media(media="print")
+    cases = page.locator(".case")
+    assert cases.count() > 1
+    assert all(cases.nth(place).is_visible() for place in range(cases.count()))
+    assert cases.first.get_by_role("heading", name="lora+rag").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
