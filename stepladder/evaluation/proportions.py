@@ -97,9 +97,11 @@ class Proportion:
 def proportion(values: ArrayLike, clusters: Sequence[str]) -> Proportion:
     """The mean of values of 0 and 1, shape (cases,), with its effective number of cases.
 
-    The variance is that of a ratio of cluster sums, linearised, with Student's t on clusters - 1 degrees of
-    freedom. Cases never count for more than they are. Where all values agree the clusters are counted:
-    nothing tells how alike the cases in one are.
+    The variance is that of a ratio of cluster sums, each cluster left out in turn (the jackknife), with
+    Student's t on as many degrees of freedom as clusters of equal size would have (Kish: the square of the
+    sum of sizes over the sum of squares, less 1): a few large clusters tell less than they seem to. Cases
+    never count for more than they are. Where all values agree the clusters are counted: nothing tells how
+    alike the cases in one are.
     """
     import numpy as np
     from scipy import special
@@ -112,10 +114,13 @@ def proportion(values: ArrayLike, clusters: Sequence[str]) -> Proportion:
     if size == 1 or share in (0.0, 1.0):
         return Proportion(share, cases, size, float(size))
     residuals = np.bincount(index, weights=scores - share, minlength=size)
-    variance = size / (size - 1) * float((residuals**2).sum()) / cases**2
+    sizes = np.bincount(index, minlength=size)
+    left_out = residuals / (1 - sizes / cases)
+    variance = (size - 1) / size * float((left_out**2).sum()) / cases**2
     if variance == 0:
         return Proportion(share, cases, size, float(size))
-    widening = float((special.stdtrit(cases - 1, _TAIL) / special.stdtrit(size - 1, _TAIL)) ** 2)
+    degrees = cases**2 / float((sizes**2).sum()) - 1
+    widening = float((special.stdtrit(cases - 1, _TAIL) / special.stdtrit(degrees, _TAIL)) ** 2)
     return Proportion(share, cases, size, min(cases, share * (1 - share) / variance) * widening)
 
 

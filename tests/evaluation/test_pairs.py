@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -17,9 +17,13 @@ QUICK = Resampling(resamples=400)
 SIZE = 5  # cases in a cluster
 
 
-def uniforms(generator: np.random.Generator, cases: int) -> np.ndarray:
-    """Two sides, shape (cases, 2), with the correlation 1/2; half of either's variance is its cluster's."""
-    within = np.repeat(generator.standard_normal((cases // SIZE, 3)), SIZE, axis=0)
+def uniforms(generator: np.random.Generator, cases: int, sizes: Sequence[int] = ()) -> np.ndarray:
+    """Two sides, shape (cases, 2), with the correlation 1/2; half of either's variance is its cluster's.
+
+    ``sizes``: of the clusters, ``SIZE`` each if empty.
+    """
+    each = sizes or [SIZE] * (cases // SIZE)
+    within = np.repeat(generator.standard_normal((len(each), 3)), each, axis=0)
     drawn = (within + generator.standard_normal((cases, 3))) / np.sqrt(2)
     return special.ndtr((drawn[:, :1] + drawn[:, 1:]) / np.sqrt(2))
 
@@ -69,6 +73,26 @@ def test_intervals_of_a_difference_cover_it(cases: int, side: Side, statistic: S
         return pair_of(*sides, clusters, statistic, QUICK).comparison(0.95).interval
 
     assert_covers(cases, draw, 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("side", "statistic"),
+    [(binary, "mean"), (partial, "mean"), (counts, "micro-f1")],
+    ids=["Tango with a design effect", "paired bootstrap-t", "micro F1"],
+)
+def test_intervals_of_a_difference_cover_it_where_clusters_are_of_unequal_size(
+    side: Side, statistic: Statistic
+) -> None:
+    sizes = range(1, 21)
+    clusters = [str(i) for i, size in enumerate(sizes) for _ in range(size)]
+
+    def draw(generator: np.random.Generator) -> Interval:
+        both = uniforms(generator, len(clusters), sizes)
+        sides = (side(generator, both[:, i], mean) for i, mean in enumerate((0.9, 0.8)))
+        return pair_of(*sides, clusters, statistic, QUICK).comparison(0.95).interval
+
+    assert_covers(len(clusters), draw, 0.1)
 
 
 @pytest.mark.slow
