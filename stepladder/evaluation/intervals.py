@@ -70,20 +70,6 @@ def score_of(
     return _bootstrapped(array, clusters, statistic, how)
 
 
-def lower_bound(
-    values: ArrayLike,
-    clusters: Sequence[str],
-    statistic: Statistic = "mean",
-    how: Resampling = DEFAULT,
-) -> float | None:
-    """One-sided lower bound at ``how.confidence``, by :func:`score_of`; None where none is defined.
-
-    Raises:
-        StepladderError: as ``score_of``.
-    """
-    return score_of(values, clusters, statistic, how).lower(1 - how.confidence)
-
-
 def cluster_bootstrap(
     values: ArrayLike,
     clusters: Sequence[str],

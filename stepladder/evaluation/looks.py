@@ -45,7 +45,7 @@ def case_set_digest(outcomes: Mapping[str, RungOutcomes]) -> str:
 def case_digests(outcomes: Mapping[str, RungOutcomes]) -> list[str]:
     """The cases, each by a short digest of its input and reference, sorted."""
     one = next(iter(outcomes.values()))
-    return sorted({digest_value([o.input, o.reference])[:_WIDTH] for o in one.outcomes})
+    return sorted({o.asked[:_WIDTH] for o in one.outcomes})
 
 
 def sketch(cases: Sequence[str]) -> str:

@@ -145,21 +145,6 @@ def pair_of(
     return Pair(difference, error, p_better, p_worse, test, error.sd, float(np.mean(differ)))
 
 
-def paired_difference(
-    a: ArrayLike,
-    b: ArrayLike,
-    clusters: Sequence[str],
-    statistic: Statistic = "mean",
-    how: Resampling = DEFAULT,
-) -> Comparison:
-    """``a`` minus ``b`` on the same cases, in the same order, at ``how.confidence``.
-
-    Raises:
-        StepladderError: no cases, or sides of unequal length.
-    """
-    return pair_of(a, b, clusters, statistic, how).comparison(how.confidence)
-
-
 def _swap(difference: float, a: Floats, b: Floats, how: Resampling) -> tuple[float, float, str]:
     """One-sided p-values over swaps of whole clusters, and the test's name.
 

@@ -124,17 +124,6 @@ def proportion(values: ArrayLike, clusters: Sequence[str]) -> Proportion:
     return Proportion(share, cases, size, min(cases, share * (1 - share) / variance) * widening)
 
 
-def wilson(successes: float, trials: float, confidence: float) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson, 1927); takes fractional, that is effective, counts."""
-    from statistics import NormalDist
-
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = successes / trials
-    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    reach = z / (1 + z**2 / trials) * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return max(0.0, centre - reach), min(1.0, centre + reach)
-
-
 def undefined(estimate: float, confidence: float) -> Interval:
     """The interval of a score whose cases all stand in one cluster."""
     method = "undefined: all cases stand in one cluster, or there is nothing to count"

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from stepladder.evaluation.proportions import Interval
 from stepladder.evaluation.resampling import JudgeErrors
+from stepladder.files import digest_value
 from stepladder.tasks import Rung, Strict
 
 
@@ -55,6 +56,16 @@ class Outcome(Strict):
     retrieved: list[str] = Field(default=[])
     retrieval_ms: float = 0.0
     response: Response
+
+    @property
+    def asked(self) -> str:
+        """SHA-256 of input and reference: the same question, whatever it is called and grouped with."""
+        return digest_value([self.input, self.reference])
+
+    @property
+    def identity(self) -> tuple[str, str, bool]:
+        """What agrees where two outcomes are of one case: id, question, whether it can be answered."""
+        return self.id, self.asked, self.answerable
 
     @property
     def latency_ms(self) -> float:

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepladder.errors import StepladderError
-from stepladder.evaluation.statistics import Resampling, cluster_bootstrap
+from stepladder.evaluation.intervals import cluster_bootstrap
+from stepladder.evaluation.resampling import Resampling
 from stepladder.knowledge.chunk import covers
 from stepladder.tasks import Case, Strict
 

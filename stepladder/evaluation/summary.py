@@ -7,16 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stepladder.errors import StepladderError
+from stepladder.evaluation.intervals import score_of
+from stepladder.evaluation.pairs import Comparison, Pair, pair_of
+from stepladder.evaluation.proportions import Interval
 from stepladder.evaluation.records import Outcome, RungOutcomes
-from stepladder.evaluation.statistics import (
-    Comparison,
-    Interval,
-    Pair,
-    Resampling,
-    Statistic,
-    pair_of,
-    score_of,
-)
+from stepladder.evaluation.resampling import Resampling, Statistic
 from stepladder.evaluation.usage import timed_alike
 from stepladder.settings import Evaluation
 from stepladder.tasks import Strict
@@ -35,10 +30,7 @@ class SliceSummary(Strict):
 
 
 class RungSummary(Strict):
-    """What one rung (or probe) reached on one set of cases. Times are of the measured run.
-
-    ``lower_bound`` is one-sided at confidence 1 - ``evaluation.alpha``, of this rung taken alone.
-    """
+    """What one rung (or probe) reached on one set of cases. Times are of the measured run."""
 
     rung: str
     variant: str
@@ -47,7 +39,6 @@ class RungSummary(Strict):
     clusters: int
     score: float
     interval: Interval
-    lower_bound: float | None
     exact_rate: float
     valid_rate: float
     abstention_accuracy: float | None
@@ -83,7 +74,6 @@ def summarise(rung: RungOutcomes, evaluation: Evaluation, seed: int = 0) -> Rung
         clusters=len(set(clusters)),
         score=score.estimate,
         interval=score.interval(how.confidence),
-        lower_bound=score.lower(evaluation.alpha),
         exact_rate=float(np.mean([o.exact for o in outcomes])),
         valid_rate=float(np.mean([o.valid for o in outcomes])),
         abstention_accuracy=float(np.mean(unanswerable)) if unanswerable else None,

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from stepladder.evaluation.evidence import Place, Places
-from stepladder.evaluation.proportions import proportion
+from stepladder.evaluation.proportions import Interval, proportion
 from stepladder.evaluation.records import Outcome, RungOutcomes
-from stepladder.evaluation.statistics import Interval, Resampling
+from stepladder.evaluation.resampling import Resampling
 from stepladder.ladder.causes import (
     CAUSES,
     MENDED_BY,

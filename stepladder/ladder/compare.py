@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stepladder.errors import StepladderError
+from stepladder.evaluation.pairs import Comparison
 from stepladder.evaluation.records import Outcome, RungOutcomes
-from stepladder.evaluation.statistics import Comparison
 from stepladder.evaluation.summary import compare, ordered, summarise
 from stepladder.settings import Evaluation
 from stepladder.tasks import Strict
@@ -42,7 +42,7 @@ def compare_releases(
 ) -> ReleaseComparison:
     """Compare two releases, each given as (name, outcomes), on the cases that both were asked.
 
-    A case counts as the same where its id, input and reference are.
+    A case counts as the same where its ``identity`` is.
 
     Raises:
         StepladderError: they share no case, or different judges scored them.
@@ -79,8 +79,8 @@ def compare_releases(
     )
 
 
-def _by_identity(outcomes: RungOutcomes) -> dict[tuple[str, str, str], Outcome]:
-    return {(one.id, one.input, str(one.reference)): one for one in ordered(outcomes)}
+def _by_identity(outcomes: RungOutcomes) -> dict[tuple[str, str, bool], Outcome]:
+    return {one.identity: one for one in ordered(outcomes)}
 
 
 def _score(outcomes: RungOutcomes, evaluation: Evaluation, seed: int) -> float:

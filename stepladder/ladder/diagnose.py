@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-from stepladder.evaluation.records import Counts, Outcome
-from stepladder.evaluation.statistics import Interval, Statistic, score_of
+from pydantic import model_validator
+
+from stepladder.evaluation.intervals import score_of
+from stepladder.evaluation.proportions import Interval
+from stepladder.evaluation.records import Counts, Outcome, RungOutcomes
+from stepladder.evaluation.resampling import Statistic
 from stepladder.evaluation.summary import ordered, statistic_of, values_of
 from stepladder.ladder.attribution import Failures, Tried, attribute
 from stepladder.ladder.causes import Cause, passes
-from stepladder.ladder.pilot import point_score
 from stepladder.ladder.warrant import Means, Warrant, weigh
 from stepladder.tasks import Strict
 from stepladder.tuning.curve import Prediction
@@ -29,13 +32,18 @@ class Diagnosis(Strict):
 
     failures: Failures
     statistic: Statistic
-    best_cheap_rung: str
-    best_cheap_score: float
     reach: Interval
     estimate: Estimate
     quality: ExampleQuality
     prediction: Prediction | None
     warrant: Warrant
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_nobody_reads(cls, row: Any) -> Any:
+        """Diagnoses of before told the best cheap rung and its score too."""
+        gone = ("best_cheap_rung", "best_cheap_score")
+        return {key: value for key, value in row.items() if key not in gone} if isinstance(row, dict) else row
 
     @property
     def gaps(self) -> dict[Cause, float]:
@@ -46,13 +54,10 @@ class Diagnosis(Strict):
 def diagnose(tried: Tried, means: Means) -> Diagnosis:
     """Attribute the failures of the cheap rungs and decide whether training is warranted."""
     failures = attribute(tried)
-    rung, score, statistic = best_cheap(tried)
     reach = reach_of(tried, failures)
     return Diagnosis(
         failures=failures,
-        statistic=statistic,
-        best_cheap_rung=rung,
-        best_cheap_score=round(score, 4),
+        statistic=statistic_of(_start(tried).outcomes),
         reach=reach,
         estimate=means.estimate,
         quality=means.quality,
@@ -67,7 +72,7 @@ def reach_of(tried: Tried, failures: Failures) -> Interval:
     It starts from the rung that an adapter would stand on: with documents where the task has some. A case
     whose cause is knowledge or retrieval stays as it is there, and so does a suspect reference.
     """
-    start = tried.cheap.get("rag") or tried.cheap["prompt"]
+    start = _start(tried)
     mendable = {label.id for label in failures.labels if label.cause in _TRAINABLE}
     outcomes = [_mended(one) if one.id in mendable else one for one in ordered(start)]
     statistic = statistic_of(outcomes)
@@ -77,16 +82,9 @@ def reach_of(tried: Tried, failures: Failures) -> Interval:
     )
 
 
-def best_cheap(tried: Tried) -> tuple[str, float, Statistic]:
-    """The better rung without an adapter, its score in the statistic of the bar, and that statistic."""
-    scores = {rung: _score(outcomes.outcomes) for rung, outcomes in tried.cheap.items()}
-    best = max(scores, key=lambda rung: scores[rung])
-    return best, scores[best], statistic_of(tried.cheap[best].outcomes)
-
-
-def _score(outcomes: Sequence[Outcome]) -> float:
-    statistic = statistic_of(outcomes)
-    return point_score(values_of(outcomes, statistic), statistic)
+def _start(tried: Tried) -> RungOutcomes:
+    """The rung that an adapter would stand on."""
+    return tried.cheap.get("rag") or tried.cheap["prompt"]
 
 
 def _mended(outcome: Outcome) -> Outcome:

@@ -10,9 +10,9 @@ from stepladder.data.duplicates import normal_form
 from stepladder.errors import StepladderError
 from stepladder.evaluation.cost import BreakEven, RungCost
 from stepladder.evaluation.looks import Seen
+from stepladder.evaluation.proportions import Interval
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.resampling import Resampling
-from stepladder.evaluation.statistics import Interval
 from stepladder.evaluation.summary import RungSummary, resampling
 from stepladder.settings import Evaluation
 from stepladder.tasks import TaskSpec

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from stepladder.evaluation.cost import BreakEven, RungCost
-from stepladder.evaluation.statistics import Interval, Statistic
+from stepladder.evaluation.proportions import Interval
+from stepladder.evaluation.resampling import Statistic
 from stepladder.tasks import Bars, Strict
 from stepladder.tuning.estimate import EstimateCheck
 

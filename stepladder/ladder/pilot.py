@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stepladder.evaluation.records import RungOutcomes
-from stepladder.evaluation.statistics import Statistic
+from stepladder.evaluation.resampling import Statistic
 from stepladder.evaluation.summary import ordered, statistic_of, values_of
 from stepladder.tuning.curve import Prediction, extrapolate, resampled_clusters, with_the_unseen
 
@@ -59,7 +59,7 @@ def predict(
 
 
 def point_score(values: NDArray[np.float64], statistic: Statistic) -> float:
-    """The statistic of all cases, without an interval; ``values`` as in ``evaluation.statistics``."""
+    """The statistic of all cases, without an interval; ``values`` as in ``evaluation.resampling``."""
     if statistic == "mean":
         return float(values.mean())
     tp, fp, fn = values.sum(axis=0)

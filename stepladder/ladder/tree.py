@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stepladder.evaluation.statistics import Interval
+from stepladder.evaluation.proportions import Interval
 from stepladder.ladder.burden import WHAT_TO_CHANGE, told
 from stepladder.ladder.causes import MENDED_BY, Need
 from stepladder.ladder.form import RungVerdict, Verdict

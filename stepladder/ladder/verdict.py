@@ -13,7 +13,7 @@ from __future__ import annotations
 from stepladder.evaluation.looks import case_set_digest, responses_digest
 from stepladder.evaluation.multiplicity import holm
 from stepladder.evaluation.pairs import Pair
-from stepladder.evaluation.statistics import Interval
+from stepladder.evaluation.proportions import Interval
 from stepladder.files import digest_value
 from stepladder.ladder import wording
 from stepladder.ladder.burden import burdens_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stepladder.evaluation.statistics import Interval
+from stepladder.evaluation.proportions import Interval
 from stepladder.settings import Climb, Tuning
 from stepladder.tasks import Strict
 from stepladder.tuning.curve import Prediction

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from stepladder.evaluation.looks import store_is_missing
-from stepladder.evaluation.records import Outcome, RungOutcomes
-from stepladder.files import digest_value
+from stepladder.evaluation.records import RungOutcomes
 from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict
 from stepladder.releases import CHAMPION, OUTCOMES, VERDICT, Registered, fetch, use_mlflow, with_alias
@@ -70,23 +69,18 @@ def _is_outdated(workspace: Workspace, found: Registered) -> bool:
 def on_present_cases(said: RungOutcomes, present: RungOutcomes) -> RungOutcomes | Unweighed:
     """What the champion said for those of the present cases that it was asked, if they are half of them.
 
-    A case is the same where its id, input, reference and whether it can be answered are; slice and
-    cluster are the present ones.
+    A case is the same where its ``identity`` is; slice and cluster are the present ones.
     """
     if said.judge != present.judge:
         return Unweighed(str(said.rung), f"another judge, or none, gave its scores; {_TO_DO}")
-    asked = {_identity(one): one for one in said.outcomes}
+    asked = {one.identity: one for one in said.outcomes}
     shared = [
-        asked[_identity(now)].model_copy(update={"slice": now.slice, "cluster": now.cluster})
+        asked[now.identity].model_copy(update={"slice": now.slice, "cluster": now.cluster})
         for now in present.outcomes
-        if _identity(now) in asked
+        if now.identity in asked
     ]
     cases = len(present.outcomes)
     if len(shared) < LEAST_SHARED * cases:
         why = f"it was asked {len(shared):,} of these {cases:,} cases, too few to compare it on; {_TO_DO}"
         return Unweighed(str(said.rung), why)
     return said.model_copy(update={"outcomes": shared})
-
-
-def _identity(case: Outcome) -> tuple[str, str, str, bool]:
-    return case.id, case.input, digest_value(case.reference), case.answerable

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
+from stepladder.evaluation.proportions import Interval
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.retrieval import RetrievalMetrics
-from stepladder.evaluation.statistics import Interval
 from stepladder.evaluation.variants import Choice
 from stepladder.files import read_json
 from stepladder.prompting.compose import Plan

@@ -155,7 +155,7 @@ def test_the_variance_is_that_of_the_jackknife_over_clusters() -> None:
 )
 def test_bounds_on_clusters_of_unequal_size(sizes: Sequence[int], truth: float, least: float) -> None:
     """Correlation 1/3. Near 1 the bound on the side of a bar misses up to twice as often as it says: the few
-    clusters that fail whole are not all seen. ``least`` is what it reaches, not what it promises (docs/05)."""
+    clusters that fail whole are not all seen. ``least`` is what it reaches, not what it says (docs/05)."""
     generator = np.random.default_rng(20)
     clusters = [str(i) for i, size in enumerate(sizes) for _ in range(size)]
     below = above = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import numpy as np
@@ -9,20 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
 from stepladder.errors import StepladderError
-from stepladder.evaluation.power import cases_for_share
-from stepladder.evaluation.statistics import (
-    Resampling,
-    Statistic,
-    cases_needed,
-    cluster_bootstrap,
-    lower_bound,
-    paired_difference,
-    wilson,
-)
+from stepladder.evaluation.intervals import cluster_bootstrap, score_of
+from stepladder.evaluation.pairs import Comparison, pair_of
+from stepladder.evaluation.power import cases_for_share, cases_needed
+from stepladder.evaluation.resampling import DEFAULT, Resampling, Statistic
 
 QUICK = Resampling(resamples=400)
+
+
+def _compared(a: ArrayLike, b: ArrayLike, clusters: Sequence[str], how: Resampling = DEFAULT) -> Comparison:
+    return pair_of(a, b, clusters, how=how).comparison(how.confidence)
 
 
 def names(clusters: int, size: int = 1) -> list[str]:
@@ -77,7 +77,7 @@ def test_permutation_rejects_at_its_level_when_nothing_differs() -> None:
     for seed in range(300):
         a, b = (clustered_scores(generator, 25, 4, 0.5) for _ in range(2))
         how = Resampling(resamples=200, seed=seed)
-        rejected += paired_difference(a, b, names(25, 4), how=how).p <= 0.05
+        rejected += _compared(a, b, names(25, 4), how=how).p <= 0.05
     assert rejected / 300 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
 
 
@@ -106,7 +106,7 @@ def test_sign_flip_on_few_clusters_is_exact_and_agrees_with_scipy() -> None:
 
     generator = np.random.default_rng(2)
     a, b = generator.random(10), generator.random(10)
-    ours = paired_difference(a, b, names(10), how=Resampling(resamples=2000))
+    ours = _compared(a, b, names(10), how=Resampling(resamples=2000))
     theirs = stats.permutation_test(
         (a, b), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", vectorized=True
     )
@@ -119,18 +119,10 @@ def test_sign_flip_on_binary_scores_agrees_with_exact_mcnemar() -> None:
 
     a = np.array([1.0] * 40 + [0.0] * 12 + [1.0] * 30 + [0.0] * 18)
     b = np.array([0.0] * 40 + [1.0] * 12 + [1.0] * 30 + [0.0] * 18)
-    ours = paired_difference(a[26:], b[26:], names(74))
+    ours = _compared(a[26:], b[26:], names(74))
     theirs = mcnemar([[30, 14], [12, 18]], exact=True)
     assert ours.test == "exact McNemar"
     assert ours.p == pytest.approx(theirs.pvalue)
-
-
-def test_wilson_agrees_with_statsmodels() -> None:
-    from statsmodels.stats.proportion import proportion_confint
-
-    for successes, trials in [(0, 20), (3, 20), (20, 20), (83, 100)]:
-        theirs = proportion_confint(successes, trials, method="wilson")
-        assert wilson(successes, trials, 0.95) == pytest.approx(theirs, abs=1e-9)
 
 
 def test_all_right_leaves_room_for_doubt() -> None:
@@ -141,7 +133,7 @@ def test_all_right_leaves_room_for_doubt() -> None:
 
 
 def test_three_tied_cases_do_not_prove_equality() -> None:
-    compared = paired_difference([1, 0, 1], [1, 0, 1], names(3), how=QUICK)
+    compared = _compared([1, 0, 1], [1, 0, 1], names(3), how=QUICK)
     assert (compared.difference, compared.p) == (0, 1)
     assert compared.interval.high > 0.4
 
@@ -150,14 +142,14 @@ def test_one_cluster_has_no_interval() -> None:
     interval = cluster_bootstrap([0.0, 1.0, 1.0], ["page"] * 3, how=QUICK)
     assert (interval.low, interval.high) == (None, None)
     assert "one cluster" in interval.method
-    assert lower_bound([0.0, 1.0], ["page"] * 2, how=QUICK) is None
-    assert paired_difference([1.0, 1.0], [0.0, 1.0], ["page"] * 2, how=QUICK).interval.low is None
+    assert score_of([0.0, 1.0], ["page"] * 2, how=QUICK).lower(0.05) is None
+    assert _compared([1.0, 1.0], [0.0, 1.0], ["page"] * 2, how=QUICK).interval.low is None
 
 
-def test_lower_bound_is_the_end_of_the_two_sided_interval_at_twice_the_tail() -> None:
+def test_a_lower_bound_is_the_end_of_the_two_sided_interval_at_twice_the_tail() -> None:
     scores = np.random.default_rng(0).random(80)
     two_sided = cluster_bootstrap(scores, names(80), how=Resampling(resamples=500, confidence=0.90))
-    assert lower_bound(scores, names(80), how=Resampling(resamples=500, confidence=0.95)) == two_sided.low
+    assert score_of(scores, names(80), how=Resampling(resamples=500)).lower(0.05) == two_sided.low
 
 
 @pytest.mark.parametrize(
@@ -213,8 +205,8 @@ scores_in_clusters = st.lists(
 @hypothesis_settings(max_examples=40, deadline=None)
 def test_swapping_the_sides_mirrors_the_comparison(rows: list[tuple[float, float, str]]) -> None:
     a, b, clusters = zip(*rows, strict=True)
-    there = paired_difference(a, b, clusters, how=QUICK)
-    back = paired_difference(b, a, clusters, how=QUICK)
+    there = _compared(a, b, clusters, how=QUICK)
+    back = _compared(b, a, clusters, how=QUICK)
     assert back.difference == pytest.approx(-there.difference)
     assert back.p == pytest.approx(there.p)
     if there.interval.low is not None and abs(there.difference) > 1e-9:  # a tie has no better side

@@ -59,11 +59,6 @@ def test_the_order_of_the_cases_does_not_matter() -> None:
     assert summarise(rung(outcomes[::-1]), QUICK) == summarise(rung(outcomes), QUICK)
 
 
-def test_the_bound_is_one_sided_and_so_nearer_than_the_interval() -> None:
-    summary = summarise(rung([outcome(i, float(i % 3 != 0)) for i in range(40)]), QUICK)
-    assert summary.interval.low < summary.lower_bound < summary.score
-
-
 def test_counted_issues_are_scored_by_micro_f1() -> None:
     outcomes = [outcome(i, 0.5, Counts(tp=1, fp=i % 2, fn=1)) for i in range(20)]
     summary = summarise(rung(outcomes), QUICK)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from stepladder.evaluation.cost import rung_cost
+from stepladder.evaluation.proportions import Interval
 from stepladder.evaluation.records import Counts, Outcome, Response, RungOutcomes
-from stepladder.evaluation.statistics import Interval
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.verdict import Evidence
 from stepladder.settings import Cost, Evaluation

@@ -35,6 +35,15 @@ def test_cases_that_changed_sides_are_named_with_both_answers() -> None:
     assert compare_releases(("v2", AFTER), ("v1", BEFORE), EVALUATION).lost
 
 
+def test_a_case_that_can_be_answered_now_is_another_case() -> None:
+    turned = [one.model_copy(update={"answerable": not one.answerable}) if one.id == "case-0001" else one
+              for one in AFTER.outcomes]  # fmt: skip
+    found = compare_releases(
+        ("v1", BEFORE), ("v2", AFTER.model_copy(update={"outcomes": turned})), EVALUATION
+    )
+    assert (found.cases, found.only_before, found.only_after) == (179, 1, 1)
+
+
 def test_only_shared_cases_count() -> None:
     found = compare_releases(
         ("v1", without(BEFORE, "case-0000")), ("v2", without(AFTER, "case-0001", "case-0002")), EVALUATION

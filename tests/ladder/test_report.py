@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from stepladder.evaluation.evidence import Place
+from stepladder.evaluation.proportions import Interval
 from stepladder.evaluation.records import RungOutcomes
-from stepladder.evaluation.statistics import Interval
 from stepladder.ladder.attribution import CaseLabel, Failures
 from stepladder.ladder.causes import CAUSES
 from stepladder.ladder.form import Flip, Verdict

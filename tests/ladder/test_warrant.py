@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from stepladder.evaluation.statistics import Interval
+from stepladder.evaluation.proportions import Interval
 from stepladder.ladder.warrant import Means, weigh
 from stepladder.settings import Climb, Tuning
 from stepladder.tuning.curve import Prediction

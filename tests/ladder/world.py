@@ -18,7 +18,7 @@ from typing import Any
 
 from stepladder.evaluation.evidence import Places
 from stepladder.evaluation.records import Response, RungOutcomes
-from stepladder.evaluation.statistics import Resampling
+from stepladder.evaluation.resampling import Resampling
 from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.index import Retrieved
 from stepladder.ladder.attribution import Tried

@@ -112,6 +112,13 @@ def test_the_diagnosis_says_where_the_gap_is_and_what_training_would_take(worksp
     assert read_json(workspace.decision("keys")) == {"train": True}
 
 
+def test_a_diagnosis_of_before_is_read(workspace: Workspace) -> None:
+    found = diagnosed(workspace)
+    before = {**found.model_dump(mode="json"), "best_cheap_rung": "rag", "best_cheap_score": 0.5}
+    write_json(workspace.diagnosis("keys"), before)
+    assert load(Diagnosis, workspace.diagnosis("keys")) == found
+
+
 def test_where_the_budget_does_not_allow_it_the_reason_is_written(workspace: Workspace) -> None:
     found = diagnosed(with_climb(workspace, training_hours=0.001))
     assert not found.warrant.train
