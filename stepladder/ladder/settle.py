@@ -21,8 +21,9 @@ class Settled:
 def settle(weighed: Weighed, evidence: Evidence) -> Settled:
     """The open questions of the rung where the walk ended, if it ended on one.
 
-    The number is of cases like these with which, if every estimate stays as it is, the rung would be
-    promoted or left with the power of ``evaluation.power``, whichever takes fewer.
+    The number is of cases like these with which, if every estimate stays as it is, each open question that
+    stands in the way of promoting the rung, or of leaving it, would be answered with the power of
+    ``evaluation.power``, whichever takes fewer. All of them together have somewhat less.
     """
     rung = weighed.walk.stuck
     if rung is None:

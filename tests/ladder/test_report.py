@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stepladder.evaluation.cost import BreakEven
 from stepladder.evaluation.evidence import Place
 from stepladder.evaluation.proportions import Interval
 from stepladder.evaluation.records import RungOutcomes
@@ -166,6 +167,14 @@ def test_what_would_flip_the_decision_is_told(report: MakeReport) -> None:
     assert "10,000250promote rag" in re.sub(r"\s*\n\s*", "", page.text)
     _, _, page = report()
     assert "it rests on the scores" in page.text
+
+
+def test_where_two_rungs_break_even_is_told_in_words(report: MakeReport) -> None:
+    found = [BreakEven(a="rag", b="lora", monthly_requests=12_345.6, below="rag"),
+             BreakEven(a="prompt", b="lora", monthly_requests=None, below="prompt")]  # fmt: skip
+    _, _, page = report(break_even=found)
+    assert "rag is cheaper than lora below 12,346 requests a month, and dearer above." in page.text
+    assert page.text.count("requests a month, and dearer above") == 1
 
 
 def test_suspect_references_are_listed_with_what_the_rungs_say(report: MakeReport) -> None:
