@@ -209,7 +209,7 @@ def advise(
 
     settings = _workspace().settings
     asking = Asking(lambda name: _answer(name, given[name]))
-    found = find_advice(asking, task, settings.tuning.min_examples, settings.cost.engine_per_hour)
+    found = find_advice(asking, task, settings)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return
@@ -218,6 +218,7 @@ def advise(
         typer.echo(f"  - {reason}")
     typer.echo(f"Expect: {found.expectation}" + (f" ({found.source})" if found.source else ""))
     typer.echo(f"Cost:   {found.cost_per_month}")
+    typer.echo(f"        the step itself, by stated rates: {found.cost_of_step}")
     typer.secho(found.note, fg="yellow")
     typer.echo("Measure it:\n  " + "\n  ".join(found.measure))
 

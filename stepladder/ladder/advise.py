@@ -10,11 +10,14 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
+from stepladder.settings import Settings
 from stepladder.tasks import Strict
+from stepladder.tuning.estimate import rough_estimate
 
 Step = Literal["prompt", "rag", "lora", "lora+rag", "smaller-model", "collect", "nothing"]
 
 NOT_MEASURED = "Not measured on your data: this follows from your answers and from published results."
+_TOKENS_EACH = 300  # of an example, question and answer: assumed
 _CASES_TO_BEGIN = 100  # fewer leave intervals of 10 points and more either way
 
 
@@ -63,6 +66,7 @@ class Advice(Strict):
     expectation: str
     source: str | None
     cost_per_month: str
+    cost_of_step: str
     measure: list[str]
     note: str = NOT_MEASURED
 
@@ -73,16 +77,15 @@ class _Published(Strict):
     source: str | None
 
 
-def advise(situation: Situation | Asking, task: str, min_examples: int, engine_per_hour: float) -> Advice:
+def advise(situation: Situation | Asking, task: str, settings: Settings) -> Advice:
     """Walk the tree: cheapest step first, training only for a gap in behaviour that remains.
 
     Args:
         situation: the answers, or how to ask for them.
         task: the name to use in commands.
-        min_examples: fewer are not trained on (``tuning.min_examples``).
-        engine_per_hour: US dollars (``cost.engine_per_hour``).
+        settings: how many examples are enough, stated rates and prices.
     """
-    step, because = _walk(situation, min_examples)
+    step, because = _walk(situation, settings.tuning.min_examples)
     published = _published()[step]
     return Advice(
         step=step,
@@ -90,7 +93,8 @@ def advise(situation: Situation | Asking, task: str, min_examples: int, engine_p
         because=because,
         expectation=published.expectation,
         source=published.source,
-        cost_per_month=_cost(situation.monthly_requests, engine_per_hour),
+        cost_per_month=_cost(situation.monthly_requests, settings.cost.engine_per_hour),
+        cost_of_step="; ".join(_costs_of(step, situation, task, settings)),
         measure=_measure(situation, task, step),
     )
 
@@ -138,6 +142,40 @@ def _cost(monthly_requests: int, engine_per_hour: float) -> str:
     return (
         f"one engine all month at ${engine_per_hour:.2f} an hour: ${month:,.0f},"
         f" ${month / monthly_requests * 1000:,.2f} per 1,000 requests if it keeps up with them"
+    )
+
+
+def _costs_of(step: Step, situation: Situation | Asking, task: str, settings: Settings) -> Iterator[str]:
+    """What the step itself adds, at stated rates and prices: not measured."""
+    cost, context = settings.cost, settings.size.context_tokens
+    if step == "nothing":
+        yield "nothing is added"
+    if step == "collect":
+        yield "the time of the people who write and check them; nothing runs"
+    if step == "prompt":
+        yield _longer(settings.evaluation.few_shot * _TOKENS_EACH, situation.monthly_requests, "examples")
+    if step in ("rag", "lora+rag"):
+        yield _longer(context, situation.monthly_requests, "passages (sizes.context_tokens)")
+        yield (
+            f"all documents are embedded anew {cost.index_rebuilds_per_month:g} times a month, at"
+            f" ${cost.engine_per_hour:.2f} for each hour that it takes"
+        )
+    if step in ("lora", "lora+rag", "smaller-model"):
+        each = _TOKENS_EACH + (context if step == "lora+rag" else 0)
+        budget, rate = settings.size.tokens_to_train(task), settings.stated_tokens_per_s
+        takes = rough_estimate(situation.examples, each, budget, settings, rate)
+        month = takes.cost / cost.adapter_life_months
+        yield (
+            f"training on {situation.examples:,} examples of some {each:,} tokens, in {settings.tuning.epochs}"
+            f" epochs and {budget:,} tokens at most: {takes.summary()} at the stated rate, ${month:.3f} a month"
+            f" over {cost.adapter_life_months:g} months"
+        )
+
+
+def _longer(tokens: int, monthly_requests: int, what: str) -> str:
+    return (
+        f"{what} in the prompt: some {tokens:,} more tokens to read with every request,"
+        f" {tokens * monthly_requests:,} a month"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepladder.ladder.advise import NOT_MEASURED, Asking, Situation, advise
+from stepladder.settings import load_settings
 
+SETTINGS = load_settings(Path(__file__).parents[2] / "params.yaml").model_copy(update={"hardware": "cpu"})
 KNOWN: dict[str, Any] = {
     "good_enough": False,
     "prompt_tried": True,
@@ -32,7 +35,7 @@ SITUATIONS = st.builds(
 
 
 def step(**changes: Any) -> str:
-    return advise(Situation(**{**KNOWN, **changes}), "runbooks", 1000, 0.1).step
+    return advise(Situation(**{**KNOWN, **changes}), "runbooks", SETTINGS).step
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,7 @@ def test_a_question_is_asked_only_while_its_answer_matters(changes: dict[str, An
         heard.append(name)
         return {**KNOWN, **changes}[name]
 
-    advise(Asking(answer), "runbooks", 1000, 0.1)
+    advise(Asking(answer), "runbooks", SETTINGS)
     assert heard == [*asked, "monthly_requests", "cases"]
 
 
@@ -90,13 +93,13 @@ def test_asked_or_given_the_advice_is_the_same_and_nothing_is_asked_twice(situat
         heard.append(name)
         return getattr(situation, name)
 
-    assert advise(Asking(answer), "runbooks", 1000, 0.1) == advise(situation, "runbooks", 1000, 0.1)
+    assert advise(Asking(answer), "runbooks", SETTINGS) == advise(situation, "runbooks", SETTINGS)
     assert len(heard) == len(set(heard))
 
 
 @given(SITUATIONS)
 def test_it_always_says_why_what_to_expect_and_that_nothing_was_measured(situation: Situation) -> None:
-    found = advise(situation, "runbooks", 1000, 0.1)
+    found = advise(situation, "runbooks", SETTINGS)
     assert found.because
     assert found.expectation
     assert found.source or found.step in ("collect", "nothing")
@@ -106,7 +109,7 @@ def test_it_always_says_why_what_to_expect_and_that_nothing_was_measured(situati
 
 @given(SITUATIONS)
 def test_training_is_never_advised_without_enough_examples_or_before_a_prompt(situation: Situation) -> None:
-    found = advise(situation, "runbooks", 1000, 0.1).step
+    found = advise(situation, "runbooks", SETTINGS).step
     if found in ("lora", "lora+rag", "smaller-model"):
         assert situation.examples >= 1000
         assert situation.prompt_tried or situation.good_enough
@@ -114,17 +117,46 @@ def test_training_is_never_advised_without_enough_examples_or_before_a_prompt(si
 
 def test_a_smaller_model_is_measured_by_naming_it_first() -> None:
     slow = Situation(**{**KNOWN, "good_enough": True, "too_slow_or_dear": True})
-    found = advise(slow, "runbooks", 1000, 0.1)
+    found = advise(slow, "runbooks", SETTINGS)
     assert found.step == "smaller-model"
     assert any("models.base" in line for line in found.measure)
 
 
 def test_too_few_cases_come_first_among_what_to_do() -> None:
-    found = advise(Situation(**{**KNOWN, "cases": 20}), "runbooks", 1000, 0.1)
+    found = advise(Situation(**{**KNOWN, "cases": 20}), "runbooks", SETTINGS)
     assert "tasks/runbooks/cases.jsonl" in found.measure[0]
 
 
 def test_the_cost_is_that_of_an_engine_kept_up_all_month() -> None:
-    found = advise(Situation(**KNOWN), "runbooks", 1000, 0.1)
+    found = advise(Situation(**KNOWN), "runbooks", SETTINGS)
     assert "$73," in found.cost_per_month
     assert "$0.73 per 1,000 requests" in found.cost_per_month
+
+
+def cost_of_step(**changes: Any) -> str:
+    return advise(Situation(**{**KNOWN, **changes}), "runbooks", SETTINGS).cost_of_step
+
+
+def test_training_is_priced_by_examples_tokens_epochs_rate_and_price() -> None:
+    tuning, cost = SETTINGS.tuning, SETTINGS.cost
+    tokens = min(100 * 300 * tuning.epochs, SETTINGS.size.tokens_to_train("runbooks"))
+    dollars = tokens / tuning.cpu_tokens_per_s / 3600 * cost.training_per_hour
+    few = SETTINGS.model_copy(update={"tuning": tuning.model_copy(update={"min_examples": 100})})
+    found = advise(Situation(**{**KNOWN, "examples": 100}), "runbooks", few)
+    assert found.step == "lora"
+    assert f"{tokens:,} tokens at {tuning.cpu_tokens_per_s:.0f}/s" in found.cost_of_step
+    assert f"${dollars:.3f} at the stated rate" in found.cost_of_step
+    assert f"${dollars / cost.adapter_life_months:.3f} a month" in found.cost_of_step
+
+
+def test_a_longer_prompt_and_the_upkeep_of_an_index_are_told() -> None:
+    assert "1,200 more tokens to read with every request, 120,000,000 a month" in cost_of_step(
+        prompt_tried=False
+    )
+    rag = cost_of_step(facts_missing=True, documents=True, wrong_with_facts=False)
+    assert f"some {SETTINGS.size.context_tokens:,} more tokens" in rag
+    assert "all documents are embedded anew 1 times a month" in rag
+    both = cost_of_step(facts_missing=True, documents=True)
+    assert "embedded anew" in both
+    assert "training on 1,500 examples" in both
+    assert cost_of_step(good_enough=True) == "nothing is added"
