@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from stepladder.evaluation.looks import Look, Seen, count_looks, look_of, sketch
 from stepladder.ladder.form import Verdict
@@ -94,7 +97,19 @@ def test_a_climb_is_logged_once_with_its_files(mlflow_store: Path, tmp_path: Pat
     assert all("slice.choices.low" in child.data.metrics for child in children)
 
 
-def test_earlier_rules_are_read_from_climbs_of_any_age(mlflow_store: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def of_its_own(mlflow_store: Path) -> Iterator[str]:
+    """An experiment in which nobody else logs looks."""
+    import mlflow
+
+    mlflow.set_experiment("looks by other rules")
+    yield "looks by other rules"
+    mlflow.set_experiment("tests")
+
+
+def test_earlier_rules_are_read_from_climbs_of_any_age(
+    mlflow_store: Path, of_its_own: str, tmp_path: Path
+) -> None:
     import mlflow
 
     uri = f"sqlite:///{mlflow_store}/mlflow.db"
@@ -110,7 +125,7 @@ def test_earlier_rules_are_read_from_climbs_of_any_age(mlflow_store: Path, tmp_p
                 "digest.rule": "of another rule",
             }
         )
-    seen = count_looks(uri, "tests", present, tmp_path)
+    seen = count_looks(uri, of_its_own, present, tmp_path)
     assert seen == Seen(looks=3, rules=["margin was 0.2", "what it was is not known any more"])
     (logged,) = mlflow.search_runs(filter_string="params.`looks.rule` != ''", output_format="list")
     assert logged.data.params["looks.cases"] == sketch(present.cases)

@@ -166,9 +166,9 @@ def _costs_of(step: Step, situation: Situation | Asking, task: str, settings: Se
         takes = rough_estimate(situation.examples, each, budget, settings, rate)
         month = takes.cost / cost.adapter_life_months
         yield (
-            f"training on {situation.examples:,} examples of some {each:,} tokens, in {settings.tuning.epochs}"
-            f" epochs and {budget:,} tokens at most: {takes.summary()} at the stated rate, ${month:.3f} a month"
-            f" over {cost.adapter_life_months:g} months"
+            f"training on {situation.examples:,} examples of some {each:,} tokens, epochs"
+            f" {settings.tuning.epochs}, {budget:,} tokens at most: {takes.summary()} at the stated rate,"
+            f" ${month:.3f} a month over {cost.adapter_life_months:g} months"
         )
 
 

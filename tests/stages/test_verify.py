@@ -13,6 +13,7 @@ import yaml
 from stepladder.errors import StepladderError
 from stepladder.evaluation.looks import Seen, look_of, note_look
 from stepladder.ladder.verdict import decide
+from stepladder.releases import use_mlflow
 from stepladder.settings import Mlflow, Settings
 from stepladder.stages import verify as stage
 from stepladder.stages.verify import later_looks, refuse_edited_cases
@@ -71,9 +72,13 @@ def test_a_verdict_that_tells_fewer_looks_than_were_counted_is_refused(
 
 
 def test_later_looks_are_told_of_a_verdict_that_a_climb_logged_and_refuse_one_that_was_edited(
-    workspace: Workspace, mlflow_store: Path
+    workspace: Workspace, mlflow_store: Path, request: pytest.FixtureRequest
 ) -> None:
-    used = Mlflow(tracking_uri=f"sqlite:///{mlflow_store}/mlflow.db", experiment="tests")
+    import mlflow
+
+    used = Mlflow(tracking_uri=f"sqlite:///{mlflow_store}/mlflow.db", experiment="verified")
+    use_mlflow(used)
+    request.addfinalizer(lambda: mlflow.set_experiment("tests"))
     workspace = replace(workspace, settings=workspace.settings.model_copy(update={"mlflow": used}))
     verdict = decide(make_evidence({"rag": RAG}, seen=Seen(looks=1)))
     rule = verdict.rule.model_dump(mode="json")

@@ -28,9 +28,7 @@ def test_the_closed_form_fit_agrees_with_scipys_non_negative_least_squares() -> 
 
     generator = np.random.default_rng(5)
     x = np.array([np.array([1.0, 2.0, 4.0, 8.0]) ** -c for c in (0.1, 0.5, 1.0)])
-    y = np.vstack(
-        [generator.random((40, 4)), generator.random((20, 1)) + 0.2 * x[1], -generator.random((5, 4))]
-    )
+    y = np.vstack([generator.random((40, 4)), generator.random((20, 1)) + 0.2 * x[1]])
     a, b, errors = curve._non_negative_lines(x, y)
     bound = 0
     for row, wanted in enumerate(y):
@@ -39,7 +37,7 @@ def test_the_closed_form_fit_agrees_with_scipys_non_negative_least_squares() -> 
             assert (a[row, place], b[row, place]) == pytest.approx(tuple(found), abs=1e-9)
             assert errors[row, place] == pytest.approx(misfit**2, abs=1e-9)
             bound += (found == 0).any()
-    assert 20 < bound < 190, "some are held at zero, and some are not"
+    assert 20 < bound < 160, "some are held at zero, and some are not"
 
 
 def test_a_flat_curve_stays_flat_and_a_falling_one_does_not_rise() -> None:
