@@ -54,7 +54,7 @@ def looks_at(champion: Registered, mlflow: Mlflow, project: Path, noted: Sequenc
         responses=digests["responses"],
         cases=case_digests({champion.release.plan.rung: load(RungOutcomes, path)}),
     )
-    return count_looks(mlflow.tracking_uri, mlflow.experiment, look, project, noted)
+    return count_looks(mlflow.tracking_uri, mlflow.experiment, look, project, noted).looks
 
 
 def has_present_pages(champion: Registered, task: Task) -> bool | None:
