@@ -42,7 +42,7 @@ from tests.stack.project import SERVERS, free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
-NEW_PORT = "4711"
+NEW_PORT = "9871"  # of the kind that the others are: so small a model copies no stranger one surely
 _PATIENCE_S = 900.0  # for a climb and a promotion on two busy cores
 _LOOK_EVERY_S = 4.0  # to ask the gateway takes a core from the climb
 
@@ -118,7 +118,7 @@ def stack() -> Iterator[Stack]:
         {
             "models": {"base": str(base)},
             "climb": {"mode": "full"},
-            "tuning": {"min_examples": 10},
+            "tuning": {"min_examples": 10, "learning_rate": 0.001},  # few steps
             "cost": {"training_per_hour": 1000},  # so that an adapter is the dearer way, whatever the seconds
             "evaluation": {"resamples": 1000},
             "sizes": {"cpu": {"cases": None, "dev_rows": 4, "train_tokens": 2000}},
