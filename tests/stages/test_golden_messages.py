@@ -23,7 +23,7 @@ from stepladder.evaluation.respond import responding
 from stepladder.files import digest_file, digest_folder, read_json, write_json, write_jsonl
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
-from stepladder.releases import Registered, Release, freeze
+from stepladder.releases import Registered, Release, files_digest, freeze
 from stepladder.settings import Settings, Tuning
 from stepladder.stages import answering, index
 from stepladder.stages import ask as asking
@@ -159,7 +159,7 @@ def released(workspace: Workspace, rung: Rung, adapter: Path, folder: Path) -> R
     )
     index_folder = workspace.index("runbooks") if plan.retrieval else None
     freeze(release, folder, task=task, files={}, index=index_folder, adapter=adapter if plan.tuned else None)
-    return Registered(release=release, version="1", folder=folder)
+    return Registered(release=release, version="1", folder=folder, files=files_digest(folder))
 
 
 @pytest.mark.parametrize("rung", ["prompt", "rag", "lora", "lora+rag"])
