@@ -11,12 +11,11 @@ from flows.interactions import KEY
 from stepladder.errors import StepladderError
 from stepladder.evaluation.looks import Look, case_digests, count_looks
 from stepladder.evaluation.records import RungOutcomes
-from stepladder.evaluation.score import score_response
 from stepladder.ladder.form import Verdict
 from stepladder.releases import CHAMPION, OUTCOMES, VERDICT, Registered, registered_name, with_alias
 from stepladder.settings import Mlflow
 from stepladder.stages.workspace import load
-from stepladder.tasks import Case, Task, TaskSpec
+from stepladder.tasks import Case, Task
 
 _TIMEOUT_S = 120.0
 _HEALTH_S = 5.0
@@ -76,8 +75,8 @@ def fresh_cases(champion: Registered, cases: Sequence[Case], most: int) -> list[
     return [case for case in reversed(cases) if case.id not in known][:most]
 
 
-def scores_through(gateway: str, spec: TaskSpec, task: str, cases: Sequence[Case]) -> list[float]:
-    """Ask the gateway each case, as its users do, and score what it says.
+def answers_through(gateway: str, task: str, cases: Sequence[Case]) -> list[str]:
+    """Ask the gateway each case, as its users do.
 
     Raises:
         StepladderError: it does not answer, or the key of ``STEPLADDER_API_KEY`` is not one of its.
@@ -91,7 +90,7 @@ def scores_through(gateway: str, spec: TaskSpec, task: str, cases: Sequence[Case
             for case in cases:
                 messages = [{"role": "user", "content": case.input}]
                 reply = client.chat.completions.create(model=task, messages=messages)  # type: ignore[arg-type]
-                found.append(score_response(spec, case, reply.choices[0].message.content or "").score)
+                found.append(reply.choices[0].message.content or "")
     except OpenAIError as error:
         raise StepladderError(
             f"the gateway did not answer a fresh case: {error}",

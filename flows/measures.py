@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from flows.interactions import Asked
 from stepladder.data.ingest.records import Account
 from stepladder.data.references import abstains
-from stepladder.evaluation.score import said, score_response
+from stepladder.evaluation.judged import corrected_share
+from stepladder.evaluation.resampling import JudgeErrors
+from stepladder.evaluation.score import said
 from stepladder.serving_record import ServingRecord
 from stepladder.tasks import Case, Strict, TaskSpec
 
@@ -88,29 +90,29 @@ def drift(
     )
 
 
-def score(name: str, scores: Sequence[float], fewest: int, spec: TaskSpec) -> Measure:
-    """The mean score of answers; a finding where it is below the bar by more than the margin."""
+def score(
+    name: str, scores: Sequence[float], fewest: int, spec: TaskSpec, errors: JudgeErrors | None = None
+) -> Measure:
+    """The mean score of answers; a finding where it is below the bar by more than the margin.
+
+    ``errors``: of the judge that gave the scores, for which the mean is corrected as in a verdict.
+    """
     limit = spec.bars.score - spec.margin
     if len(scores) < fewest:
         return silent(name, limit, f"{len(scores)} of them are too few ({fewest})")
     mean = sum(scores) / len(scores)
+    if errors:
+        mean = corrected_share(mean, errors)
     told = f"{mean:.2f} on {len(scores)}; the bar is {spec.bars.score:.2f}, the margin {spec.margin:.2f}"
     return Measure(name=name, value=mean, limit=limit, is_finding=mean < limit, told=told)
 
 
-def corrected_scores(spec: TaskSpec, asked: Sequence[Asked]) -> list[float]:
-    """Scores of live answers that a person corrected: the correction is the reference."""
+def as_cases(corrected: Sequence[Asked]) -> list[Case]:
+    """Live questions whose answer a person corrected, as cases: the correction is the reference."""
     return [
-        score_response(spec, _case(number, one), one.answer).score
-        for number, one in enumerate(asked)
-        if one.correction is not None
+        Case(id=f"live-{number}", input=one.question, reference=one.correction, cluster=f"live-{number}")
+        for number, one in enumerate(corrected)
     ]
-
-
-def _case(number: int, asked: Asked) -> Case:
-    return Case(
-        id=f"live-{number}", input=asked.question, reference=asked.correction, cluster=f"live-{number}"
-    )
 
 
 def index_age(

@@ -21,11 +21,12 @@ from flows.place import Place, here
 from flows.tell import key_of
 from stepladder.data.ingest.run import read_accounts
 from stepladder.errors import StepladderError, raise_failed
+from stepladder.evaluation.evaluate import score_responses
 from stepladder.evaluation.looks import noted_looks, store_is_missing
 from stepladder.releases import Registered, use_mlflow
 from stepladder.serving_record import RECORD, read_record
 from stepladder.stages.workspace import Workspace
-from stepladder.tasks import Task, load_task
+from stepladder.tasks import Case, Task, load_task
 
 FINDING = "watch.finding"
 
@@ -84,9 +85,7 @@ def take(place: Place, task: Task, serving: Registered) -> list[Measure]:
             elsewhere=bool(wanted.gateway) and champion.answers(str(wanted.gateway)),
         ),
         _fresh(place, task, serving),
-        measures.score(
-            "corrected answers", measures.corrected_scores(task.spec, corrected), wanted.fewest, task.spec
-        ),
+        _corrected(place, task, corrected),
         measures.in_form(task.spec, asked, wanted.fewest, champion.valid_rate(serving) - task.spec.margin),
         measures.nothing_relevant(
             asked,
@@ -111,11 +110,31 @@ def _fresh(place: Place, task: Task, serving: Registered) -> Measure:
         why = "flows.watch.gateway is not set" if wanted.gateway is None else f"{len(cases)} are too few"
         return measures.silent("fresh cases", spec.bars.score - spec.margin, why)
     try:
-        scores = champion.scores_through(wanted.gateway, spec, task.name, cases)
+        texts = champion.answers_through(wanted.gateway, task.name, cases)
     except StepladderError as error:  # where the gateway is gone, `engine` says so
         get_run_logger().warning("%s", error)
         return measures.silent("fresh cases", spec.bars.score - spec.margin, error.what)
-    return measures.score("fresh cases", scores, wanted.fewest, spec)
+    return score_answers(place, task, "fresh cases", cases, texts)
+
+
+def _corrected(place: Place, task: Task, corrected: list[Asked]) -> Measure:
+    texts = [one.answer for one in corrected]
+    return score_answers(place, task, "corrected answers", measures.as_cases(corrected), texts)
+
+
+def score_answers(place: Place, task: Task, name: str, cases: list[Case], texts: list[str]) -> Measure:
+    """Score answers as an evaluation does, by the task's judge where it has one."""
+    wanted, spec = place.flows.watch, task.spec
+    if len(cases) < wanted.fewest:
+        return measures.score(name, [0.0] * len(cases), wanted.fewest, spec)
+    try:
+        with Workspace(place.project, place.settings).responses() as cache:
+            judge, scores = score_responses(task, cases, texts, cache)
+    except StepladderError as error:  # a judge that is away says nothing of the champion
+        get_run_logger().warning("%s", error)
+        return measures.silent(name, spec.bars.score - spec.margin, error.what)
+    errors = judge.errors if judge else None
+    return measures.score(name, [one.score for one in scores], wanted.fewest, spec, errors)
 
 
 def _index_age(place: Place, task: Task, serving: Registered) -> Measure:

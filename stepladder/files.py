@@ -239,4 +239,8 @@ def parse_line(line: str, where: str) -> Any:
         raise StepladderError(
             f"not valid text: {error}", where=where, remedy="mend the broken \\u escape, or remove that line"
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
+        raise StepladderError(
+            f"cannot be read: {error}", where=where, remedy="mend or remove that line"
+        ) from error
     return value

@@ -212,6 +212,8 @@ def test_any_text_survives_json_lines(tmp_path_factory: pytest.TempPathFactory, 
         (b'{"a": 1}\n{"a": }\n', ":2", "not valid JSON: Expecting value at column 7"),
         (b'{"a": 1}\n\n{"a": "\\ud83d"}\n', ":3", "not valid text: 'utf-8' codec can't encode"),
         (b'{"a": "\xff"}\n', "", "not UTF-8"),
+        (b'{"a": ' + b"9" * 5000 + b"}", ":1", "cannot be read: Exceeds the limit"),
+        (b"[" * 100_000, ":1", "cannot be read: maximum recursion depth"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, content: bytes, where: str, what: str) -> None:

@@ -32,6 +32,11 @@ def _youden_variance(errors: JudgeErrors) -> float:
     return _variance(errors.sensitivity, errors.right) + _variance(errors.specificity, errors.wrong)
 
 
+def corrected_share(called: float, errors: JudgeErrors) -> float:
+    """The share that people would call right, of the one that a judge calls right (Rogan & Gladen, 1978)."""
+    return min(1.0, max(0.0, (called + errors.specificity - 1) / youden(errors)))
+
+
 @dataclass(frozen=True)
 class Corrected:
     """A share called right by a judge, as the share that people would call right."""
@@ -42,7 +47,7 @@ class Corrected:
     @property
     def estimate(self) -> float:
         """The corrected share."""
-        return min(1.0, max(0.0, (self.called.estimate + self.errors.specificity - 1) / youden(self.errors)))
+        return corrected_share(self.called.estimate, self.errors)
 
     @property
     def design_effect(self) -> float:

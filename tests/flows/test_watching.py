@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from flows import champion, measures
 from flows.interactions import KEY, Asked, own_key, read_asked, read_corrected, records_of
+from flows.place import Place
 from flows.promote import seconds_since_arrival
+from flows.watch import score_answers
 from serving.auth import create_key, read_keys
 from serving.store import Event, Store
 from stepladder.data.ingest.ledger import Ledger
@@ -25,11 +28,16 @@ from stepladder.files import write_json
 from stepladder.promotion import Standing
 from stepladder.releases import OUTCOMES, VERDICT, Registered
 from stepladder.serving_record import Answering, ServingRecord, TaskRecord
-from stepladder.settings import Mlflow
-from stepladder.tasks import TaskSpec
+from stepladder.settings import Mlflow, Settings
+from stepladder.tasks import Case, Task, TaskSpec
+from tests.evaluation.test_judge import says, write_labels
+from tests.evaluation.test_judge import spec as judged_spec
 from tests.evaluation.test_summary import outcome, rung
 from tests.flows.released import VERDICT_OF_TINY
+from tests.stub_server import stub_server
 from tests.test_release_aliases import release
+
+PARAMETERS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 
 SPEC = TaskSpec.model_validate(
     {"title": "T", "scorer": "exact", "bars": {"score": 0.8}, "margin": 0.05, "monthly_requests": 10}
@@ -136,11 +144,24 @@ def test_questions_like_the_cases_do_not_drift_and_others_do() -> None:
 
 
 def test_live_answers_are_scored_by_their_corrections() -> None:
-    scores = measures.corrected_scores(SPEC, [asked(correction="yes"), asked(correction="no"), asked()])
-    assert scores == [1.0, 0.0]
+    (case,) = measures.as_cases([asked(correction="no")])
+    assert (case.input, case.reference) == ("q", "no")
     assert measures.score("s", [1.0] * 8 + [0.0] * 2, 10, SPEC).is_finding is False
     assert measures.score("s", [1.0] * 7 + [0.0] * 3, 10, SPEC).is_finding is True
     assert measures.score("s", [0.0] * 9, 10, SPEC).is_finding is False
+
+
+def test_a_judged_task_is_scored_by_its_judge_and_corrected_for_its_errors(tmp_path: Path) -> None:
+    cases = [Case(id=f"c{i}", input=f"q{i}", reference="r", cluster=f"c{i}") for i in range(20)]
+    texts = [f"{'good' if i % 2 else 'bad'} {i}" for i in range(20)]
+    place = Place(tmp_path, Settings.model_validate(PARAMETERS))
+    write_labels(tmp_path)
+    with stub_server(says(err=lambda number: number % 20 == 0)) as server:
+        task = Task(tmp_path, judged_spec(server.url), "Answer.")
+        found = score_answers(place, task, "fresh cases", cases, texts)
+        alone = score_answers(place, task, "fresh cases", cases[:2], texts[:2])
+    assert found.value == pytest.approx(0.5, abs=0.02), "11 of 20 are called right, by one who errs so"
+    assert alone.value is None
 
 
 def delivered(task: str, day: int, pages: int) -> Account:

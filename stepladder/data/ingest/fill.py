@@ -24,8 +24,9 @@ RowKind = Literal["cases", "examples"]
 
 _AT_ONCE = 5_000
 
-# A band keeps at most this many rows. Rows of a template share bands by the thousand: a few stand for all.
-_SLOTS = 8
+# A band keeps at most this many rows of a kind. Rows of a template share bands by the thousand: a few stand
+# for all. Of cases it keeps more, for an example that is missed as a leak here stops the next climb.
+_SLOTS: dict[RowKind, int] = {"cases": 64, "examples": 8}
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS sources (kind TEXT PRIMARY KEY, stamp TEXT, digest TEXT);
@@ -37,7 +38,7 @@ CREATE INDEX IF NOT EXISTS rows_by_asked ON rows (kind, asked);
 CREATE INDEX IF NOT EXISTS rows_by_cluster ON rows (kind, cluster) WHERE cluster <> '';
 CREATE TABLE IF NOT EXISTS turns (turn BLOB, number INTEGER, PRIMARY KEY (turn, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bands (
-    band INTEGER, slot INTEGER, number INTEGER, PRIMARY KEY (band, slot)) WITHOUT ROWID;
+    kind TEXT, band INTEGER, slot INTEGER, number INTEGER, PRIMARY KEY (kind, band, slot)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counts (
     kind TEXT, what TEXT, value TEXT, n INTEGER, PRIMARY KEY (kind, what, value)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS counts_by_n ON counts (kind, what, n);
@@ -57,10 +58,8 @@ class _Placed(NamedTuple):
 
 def clear(db: sqlite3.Connection, kind: RowKind) -> None:
     """Forget all rows of a kind."""
-    mine = "(SELECT number FROM rows WHERE kind = ?)"
-    for table in ("turns", "bands"):
-        db.execute(f"DELETE FROM {table} WHERE number IN {mine}", (kind,))
-    for table in ("rows", "counts", "evidence"):
+    db.execute("DELETE FROM turns WHERE number IN (SELECT number FROM rows WHERE kind = ?)", (kind,))
+    for table in ("rows", "bands", "counts", "evidence"):
         db.execute(f"DELETE FROM {table} WHERE kind = ?", (kind,))
 
 
@@ -95,7 +94,7 @@ def insert(
             used += len(turns)
         _insert_rows(db, kind, some)
         _insert_turns(db, some)
-        _insert_bands(db, [number for number, _ in turns], of_turns)
+        _insert_bands(db, kind, [number for number, _ in turns], of_turns)
         _count(db, kind, [one.traits for one in some])
 
 
@@ -143,14 +142,16 @@ def _insert_turns(db: sqlite3.Connection, some: Sequence[_Placed]) -> None:
     db.executemany("INSERT OR IGNORE INTO turns VALUES (?, ?)", parts)
 
 
-def _insert_bands(db: sqlite3.Connection, numbers: Sequence[int], bands: NDArray[np.int64]) -> None:
+def _insert_bands(
+    db: sqlite3.Connection, kind: RowKind, numbers: Sequence[int], bands: NDArray[np.int64]
+) -> None:
     entries = [
-        (band, number % _SLOTS, number)
+        (kind, band, number % _SLOTS[kind], number)
         for number, of_turn in zip(numbers, bands.tolist(), strict=True)
         for band in of_turn
     ]
     entries.sort()  # neighbours of the tree one after the other
-    db.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?, ?)", entries)
+    db.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?, ?, ?)", entries)
 
 
 def _count(db: sqlite3.Connection, kind: RowKind, found: Sequence[Traits]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_FORM = 1  # of the tables below: another form is another file
+_FORM = 2  # of the tables below: another form is another file
 
 
 class Place(NamedTuple):
@@ -75,11 +75,11 @@ class Known(Database):
         """Rows that may be nearly alike, by position in ``bands``."""
         query = (
             "SELECT DISTINCT rows.kind, id, answer, start, size FROM bands JOIN rows USING (number)"
-            f" WHERE band IN ({','.join('?' * bands.shape[1])}) AND rows.kind = ?"
+            f" WHERE bands.kind = ? AND band IN ({','.join('?' * bands.shape[1])})"
         )
         found: dict[int, list[Place]] = {}
         for position, keys in enumerate(bands.tolist()):
-            if places := self._db.execute(query, (*keys, kind)).fetchall():
+            if places := self._db.execute(query, (kind, *keys)).fetchall():
                 found[position] = [Place(*place) for place in places]
         return found
 

@@ -126,10 +126,10 @@ def line_of(row: Example | Case) -> str:
 
 
 def as_sent(raw: str) -> Any:
-    """The JSON value of a line, or the line itself where it is none."""
+    """The JSON value of a line, or the line itself where it is none that a file could hold."""
     try:
-        return json.loads(raw)
-    except json.JSONDecodeError:
+        return parse_line(raw, "")
+    except StepladderError:
         return raw
 
 

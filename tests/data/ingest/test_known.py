@@ -52,6 +52,15 @@ def test_rows_are_found_by_input_turn_id_and_cluster(task: Path) -> None:
         assert known.clusters("cases", ["ledger 1", "", "x"]) == {"ledger 1": "c1"}
 
 
+def test_a_new_case_is_found_though_many_examples_share_its_bands(task: Path) -> None:
+    write(task, "examples", [example(n, prompt=LONG) for n in range(40)])
+    opened(task)
+    write(task, "cases", [case(9, input=LONG)])
+    with opened(task) as known:
+        ((place,),) = known.candidates("cases", bands_of([f"{LONG} again"])).values()
+    assert place.id == "c9"
+
+
 def test_traits_and_evidence_are_counted(task: Path) -> None:
     with opened(task) as known:
         assert known.total("cases") == 3

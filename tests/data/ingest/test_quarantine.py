@@ -51,6 +51,17 @@ def test_bad_rows_are_held_as_they_came_with_their_reasons(project: Project) -> 
     assert not (project.root / "tasks/tiny/knowledge/deep").exists()
 
 
+def test_no_line_however_broken_keeps_the_others_out(project: Project) -> None:
+    broken = ['{"prompt": "cut \\ud83d", "completion": "a"}', '{"id": ' + "9" * 5000 + "}", "[" * 100_000]
+    for name in ("a", "again"):
+        project.send(f"tiny/examples/{name}.jsonl", "\n".join([*broken, json.dumps(example(8))]))
+        (account,) = project.ingest().accounts
+        arrived = account.plan.counts["examples"]
+        assert arrived.kept + arrived.quarantined + arrived.known == 4
+    assert [one.row for one in entries(folder_of(project))] == broken
+    assert project.ids()[-1] == "e8"
+
+
 def test_a_mended_row_joins_and_one_left_as_it_was_comes_back(project: Project) -> None:
     rows = [example(n, completion="bad") for n in (7, 8)]
     project.send("tiny/examples/a.jsonl", rows)
