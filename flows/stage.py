@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.runtime import flow_run
@@ -84,7 +85,10 @@ def _end_of(child: UUID, timeout_s: float) -> State | None:
     deadline = time.monotonic() + timeout_s
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
-            state = client.read_flow_run(child).state
+            try:
+                state = client.read_flow_run(child).state
+            except httpx.TransportError:  # the server is away for longer than the client waits: so are we
+                state = None
             if state and state.is_final():
                 return state
             time.sleep(_LOOK_EVERY_S)

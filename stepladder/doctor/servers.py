@@ -15,8 +15,9 @@ import httpx
 from stepladder.doctor.finding import Finding, fail, ok, warn
 from stepladder.failures import without_password
 from stepladder.settings import Settings
+from stepladder.stack.database import may_be_postgres
 from stepladder.stack.health import prefect_api
-from stepladder.stack.ports import holder, is_free, read_ports, variable
+from stepladder.stack.ports import holder, is_free, of_use, read_ports, variable
 from stepladder.stack.running import Running
 
 _TIMEOUT_S = 3.0
@@ -30,7 +31,7 @@ def check_ports(root: Path, running: Running | None) -> Finding:
             "ports",
             ", ".join(f"{name} {port}" for name, port in running.ports.items()) + ", in use by the stack",
         )
-    ports = read_ports(root)
+    ports = of_use(read_ports(root), postgres=may_be_postgres())
     taken = {name: port for name, port in ports.items() if not is_free(port)}
     if taken:
         found = "; ".join(f"{port} ({name}) by {holder(port)}" for name, port in taken.items())

@@ -23,11 +23,16 @@ class Database:
     why: str = ""
 
 
-def start_database(place: Place, port: int) -> Database:
-    """Start Postgres where it can be, and tell the addresses; ``STEPLADDER_DATABASE`` chooses by name.
+def may_be_postgres() -> bool:
+    """Whether Postgres is installed and not chosen against; `up` also looks whether it may run here."""
+    return os.environ.get(CHOICE) != "sqlite" and postgres.program("initdb") is not None
+
+
+def why_no_postgres(place: Place) -> str:
+    """Why it is SQLite; empty where it is Postgres. ``STEPLADDER_DATABASE`` chooses by name.
 
     Raises:
-        StepladderError: Postgres was asked for, or was used here before, and cannot be started.
+        StepladderError: Postgres was asked for and cannot be used.
     """
     choice = os.environ.get(CHOICE, "")
     if choice not in {"", "postgres", "sqlite"}:
@@ -37,6 +42,15 @@ def start_database(place: Place, port: int) -> Database:
         raise StepladderError(
             f"Postgres cannot be used: {why}", where=CHOICE, remedy="install it, or say sqlite"
         )
+    return why
+
+
+def start_database(place: Place, port: int, why: str) -> Database:
+    """Start Postgres unless there is a reason why not, and tell the addresses.
+
+    Raises:
+        StepladderError: it cannot be started.
+    """
     return _sqlite(place, why) if why else _postgres(place, port)
 
 

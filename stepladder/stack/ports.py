@@ -52,6 +52,11 @@ def _number(name: str) -> int | None:
     return int(given)
 
 
+def of_use(ports: Ports, *, postgres: bool) -> Ports:
+    """The ports that will be listened on: without Postgres' where it is SQLite."""
+    return {name: port for name, port in ports.items() if name != "postgres" or postgres}
+
+
 def require_free(ports: Ports) -> None:
     """Check that nobody serves on these ports of the loopback.
 

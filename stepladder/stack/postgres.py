@@ -74,8 +74,9 @@ def stop(place: Place) -> bool:
 
 def is_running(place: Place) -> bool:
     """Whether the project's server runs."""
-    # Its exit code 3: it does not.
-    return _data(place).is_dir() and _call(["pg_ctl", "status", "-D", str(_data(place))]).returncode == 0
+    if not (_data(place).is_dir() and program("pg_ctl")):  # it may have been uninstalled since
+        return False
+    return _call(["pg_ctl", "status", "-D", str(_data(place))]).returncode == 0  # 3: it does not
 
 
 def program(name: str) -> str | None:

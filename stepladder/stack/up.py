@@ -12,12 +12,12 @@ import psutil
 
 from stepladder.files import write_text
 from stepladder.stack import postgres
-from stepladder.stack.database import Database, start_database
+from stepladder.stack.database import Database, start_database, why_no_postgres
 from stepladder.stack.ending import end_all
 from stepladder.stack.environment import addresses, as_shell, environment
 from stepladder.stack.flows import set_up_flows
 from stepladder.stack.place import Place, open_place
-from stepladder.stack.ports import Ports, read_ports, require_free
+from stepladder.stack.ports import Ports, of_use, read_ports, require_free
 from stepladder.stack.running import Running, read_running, record
 from stepladder.stack.waiting import await_all, raise_if_failed
 
@@ -84,8 +84,9 @@ def stay(root: Path, running: Running) -> None:
 def _start(place: Place, say: Say) -> Running:
     ports = read_ports(place.root)
     place.logs.mkdir(parents=True, exist_ok=True)
-    require_free(ports)
-    database = start_database(place, ports["postgres"])
+    why = why_no_postgres(place)
+    require_free(of_use(ports, postgres=not why))
+    database = start_database(place, ports["postgres"], why)
     _tell_database(place, database, say)
     process = _supervise(place, ports, database)
     running = Running(

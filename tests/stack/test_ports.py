@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stepladder.errors import StepladderError
-from stepladder.stack.ports import is_free, read_ports, require_free
+from stepladder.stack.ports import is_free, of_use, read_ports, require_free
 from tests.stack.project import SERVERS, free_ports
 
 
@@ -44,3 +44,9 @@ def test_a_taken_port_names_its_holder_and_the_variable_that_moves_it() -> None:
             require_free({"mlflow": free, "prefect": taken})
     assert f"port {taken} (prefect) is taken by process {os.getpid()}" in error.value.what
     assert "STEPLADDER_PREFECT_PORT=" in error.value.remedy
+
+
+def test_the_port_of_a_database_that_is_not_used_may_be_taken() -> None:
+    ports = {"mlflow": 1, "postgres": 2}
+    assert of_use(ports, postgres=False) == {"mlflow": 1}
+    assert of_use(ports, postgres=True) == ports
