@@ -52,8 +52,11 @@ down: ## End what `make up` started
 	@$(BIN)/stepladder down
 
 .PHONY: test
-test: setup ## All tests, the end-to-end one through a real engine included
-	@$(BIN)/python -m pytest
+test: setup ## All tests, the end-to-end ones through a real engine included
+	$(SAY) "test: everything but the end-to-end tests, two files at a time"
+	@$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile
+	$(SAY) "test: the end-to-end tests, through a real engine, one after the other"
+	@$(BIN)/python -m pytest -m e2e
 
 .PHONY: check
 check: lint types fast ## Lint, types and fast tests: under two minutes

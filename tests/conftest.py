@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("stepladder")
 
+_TRACKING_URI = "MLFLOW_TRACKING_URI"
 _TEXT = [
     "What is the default of the option state? The default is present.",
     "Review the Terraform. Answer as JSON. resource aws_s3_bucket acl public-read",
@@ -24,6 +26,17 @@ _CHAT = (
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+
+
+@pytest.fixture(autouse=True)
+def _tracking_uri_of_each_test() -> Iterator[None]:
+    """MLflow writes the store in use into the environment, where the next test's settings would find it."""
+    before = os.environ.get(_TRACKING_URI)
+    yield
+    if before is None:
+        os.environ.pop(_TRACKING_URI, None)
+    else:
+        os.environ[_TRACKING_URI] = before
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +81,7 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     mlflow.create_experiment("tests", artifact_location=(folder / "artifacts").as_uri())
     use_mlflow(Mlflow(tracking_uri=f"sqlite:///{folder}/mlflow.db", experiment="tests"))
+    os.environ.pop(_TRACKING_URI, None)  # whoever wants this store names it, or is in this process
     yield folder
     mlflow.set_tracking_uri(before)
 
