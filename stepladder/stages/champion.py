@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+from stepladder.errors import StepladderError
+from stepladder.evaluation.evaluate import rescored
 from stepladder.evaluation.looks import store_is_missing
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.ladder.evidence import Unweighed
@@ -46,15 +49,17 @@ def champion_at(workspace: Workspace, name: str, version: str, present: RungOutc
 
 
 def _weighable(workspace: Workspace, found: Registered, present: RungOutcomes) -> Champion:
-    return Champion(found.version, _said(found, present), _is_outdated(workspace, found))
+    return Champion(found.version, _said(workspace, found, present), _is_outdated(workspace, found))
 
 
-def _said(found: Registered, present: RungOutcomes) -> RungOutcomes | Unweighed:
+def _said(workspace: Workspace, found: Registered, present: RungOutcomes) -> RungOutcomes | Unweighed:
     path = found.folder / OUTCOMES
     if not path.is_file():
         why = f"its release, version {found.version}, was registered without outcomes; {_TO_DO}"
         return Unweighed(found.release.plan.rung, why)
-    return on_present_cases(load(RungOutcomes, path), present)
+    task = workspace.task(found.release.task)
+    with workspace.responses() as cache:
+        return on_present_cases(load(RungOutcomes, path), present, lambda said: rescored(task, said, cache))
 
 
 def _is_outdated(workspace: Workspace, found: Registered) -> bool:
@@ -66,21 +71,32 @@ def _is_outdated(workspace: Workspace, found: Registered) -> bool:
     return then != workspace.task(release.task).digests().get("knowledge")
 
 
-def on_present_cases(said: RungOutcomes, present: RungOutcomes) -> RungOutcomes | Unweighed:
+def on_present_cases(
+    said: RungOutcomes, present: RungOutcomes, rescore: Callable[[RungOutcomes], RungOutcomes]
+) -> RungOutcomes | Unweighed:
     """What the champion said for those of the present cases that it was asked, if they are half of them.
 
-    A case is the same where its ``identity`` is; slice and cluster are the present ones.
+    A case is the same where its ``identity`` is; slice and cluster are the present ones. Scores are those
+    that ``rescore`` gives, of the present task: the stored ones may be of another scorer or judge.
+
+    Raises:
+        StepladderError: the task's scorer cannot read a case, or its judge is not that of ``present``.
     """
-    if said.judge != present.judge:
-        return Unweighed(str(said.rung), f"another judge, or none, gave its scores; {_TO_DO}")
     asked = {one.identity: one for one in said.outcomes}
     shared = [
-        asked[now.identity].model_copy(update={"slice": now.slice, "cluster": now.cluster})
-        for now in present.outcomes
-        if now.identity in asked
+        asked[one.identity].model_copy(update={"slice": one.slice, "cluster": one.cluster})
+        for one in present.outcomes
+        if one.identity in asked
     ]
     cases = len(present.outcomes)
     if len(shared) < LEAST_SHARED * cases:
         why = f"it was asked {len(shared):,} of these {cases:,} cases, too few to compare it on; {_TO_DO}"
         return Unweighed(str(said.rung), why)
-    return said.model_copy(update={"outcomes": shared})
+    now = rescore(said.model_copy(update={"outcomes": shared}))
+    if now.judge != present.judge:
+        raise StepladderError(
+            "the judge is not the one that gave the stored scores, or its labels changed",
+            where=f"{present.task}, rung {present.rung}",
+            remedy="`dvc repro --force` measures again",
+        )
+    return now

@@ -8,10 +8,9 @@ from typing import Any
 
 from stepladder.data.prepare import load_prepared
 from stepladder.errors import StepladderError
-from stepladder.evaluation.evaluate import score_responses
+from stepladder.evaluation.evaluate import rescored
 from stepladder.evaluation.looks import Seen, look_of, store_is_missing
-from stepladder.evaluation.records import Outcome, RungOutcomes
-from stepladder.evaluation.score import Score
+from stepladder.evaluation.records import RungOutcomes
 from stepladder.files import digest_file
 from stepladder.ladder.form import Verdict
 from stepladder.signing import check_signature
@@ -22,7 +21,6 @@ from stepladder.stages.workspace import Workspace, load
 from stepladder.tasks import Case, Strict, Task
 
 _FEW = 5
-_OF_CASE_AND_OUTCOME = set(Case.model_fields) & set(Outcome.model_fields)
 _OF_A_CASE = {"input", "reference", "answerable", "slice", "cluster"}
 
 
@@ -141,17 +139,16 @@ def refuse_edited_scores(workspace: Workspace, task: Task, rung: RungOutcomes) -
     Raises:
         StepladderError: one is not, or the judge is another one or does not answer.
     """
-    cases = [Case(**one.model_dump(include=_OF_CASE_AND_OUTCOME)) for one in rung.outcomes]
     with workspace.responses() as cache:
-        judge, scores = score_responses(task, cases, [one.response.text for one in rung.outcomes], cache)
-    if judge != rung.judge:
+        again = rescored(task, rung, cache)
+    if again.judge != rung.judge:
         raise StepladderError(
             "the judge is not the one that gave the stored scores, or its labels changed",
             where=f"{rung.task}, rung {rung.rung}",
             remedy="`dvc repro --force` measures again",
         )
-    for outcome, score in zip(rung.outcomes, scores, strict=True):
-        if score.model_dump() != outcome.model_dump(include=set(Score.model_fields)):
+    for outcome, now in zip(rung.outcomes, again.outcomes, strict=True):
+        if now != outcome:
             raise StepladderError(
                 f"the stored score of case {outcome.id} is not that of its response",
                 where=f"{rung.task}, rung {rung.rung}",
