@@ -14,7 +14,7 @@ from stepladder.evaluation.records import RungOutcomes
 from stepladder.files import digest_file
 from stepladder.ladder.form import Verdict
 from stepladder.signing import check_signature
-from stepladder.stages.champion import Champion, champion_at
+from stepladder.stages.champion import CHAMPION_RESPONSES, Champion, champion_at
 from stepladder.stages.rungs import all_outcomes
 from stepladder.stages.verdict import counted, weigh
 from stepladder.stages.workspace import Workspace, load
@@ -84,7 +84,8 @@ def _champion(workspace: Workspace, verdict: Verdict, outcomes: dict[str, RungOu
     if verdict.champion_release is None:
         return None
     present = next(iter(outcomes.values()))
-    return champion_at(workspace, verdict.task, verdict.champion_release, present)
+    evaluated = CHAMPION_RESPONSES in verdict.digests
+    return champion_at(workspace, verdict.task, verdict.champion_release, present, evaluated=evaluated)
 
 
 def refuse_edited_cases(cases: Sequence[Case], rung: RungOutcomes) -> None:

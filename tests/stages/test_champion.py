@@ -84,7 +84,7 @@ def test_fewer_are_not_and_it_says_what_to_do() -> None:
     assert isinstance(found, Unweighed)
     assert found.rung == "rag"
     assert "it was asked 89 of these 180 cases" in found.why
-    assert "evaluated on these cases first" in found.why
+    assert "`stepladder evaluate module-qa@champion` asks it these" in found.why
 
 
 def test_a_release_without_outcomes_is_told_apart(
