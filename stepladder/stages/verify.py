@@ -21,6 +21,7 @@ from stepladder.stages.workspace import Workspace, load
 from stepladder.tasks import Case, Strict, Task
 
 _FEW = 5
+_TOLD_LATER = {"champion_measured"}  # fields that verdicts of the same version did not have at first
 _OF_A_CASE = {"input", "reference", "answerable", "slice", "cluster"}
 
 
@@ -58,7 +59,7 @@ def verify(workspace: Workspace, path: Path) -> Verified:
         refuse_edited_scores(workspace, task, one)
     later = later_looks(workspace, verdict, digest_file(path), outcomes)
     again = weigh(workspace, verdict.task, _told(verdict), _champion(workspace, verdict, outcomes))
-    odd = _differing(verdict.model_dump(mode="json"), again.model_dump(mode="json"))
+    odd = differing(verdict, again)
     if odd:
         more = f" and {len(odd) - _FEW} more" if len(odd) > _FEW else ""
         raise StepladderError(
@@ -155,6 +156,13 @@ def refuse_edited_scores(workspace: Workspace, task: Task, rung: RungOutcomes) -
                 where=f"{rung.task}, rung {rung.rung}",
                 remedy="it was edited, or the scorer changed since: `dvc repro --force` measures again",
             )
+
+
+def differing(verdict: Verdict, again: Verdict) -> list[str]:
+    """Paths of the values that differ; a field that an older verdict does not have is no difference."""
+    untold = _TOLD_LATER - verdict.model_fields_set
+    stored, now = (one.model_dump(mode="json", exclude=untold) for one in (verdict, again))
+    return _differing(stored, now)
 
 
 def _differing(stored: Any, again: Any, place: str = "") -> list[str]:
