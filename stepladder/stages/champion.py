@@ -11,6 +11,7 @@ from stepladder.evaluation.looks import store_is_missing
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict
+from stepladder.promotion import standing
 from stepladder.releases import CHAMPION, OUTCOMES, VERDICT, Registered, fetch, use_mlflow, with_alias
 from stepladder.stages.rungs import index_version
 from stepladder.stages.workspace import Workspace, load
@@ -30,6 +31,19 @@ class Champion(NamedTuple):
     said: RungOutcomes | Unweighed
     outdated: bool
     evaluated: bool = False
+
+
+def champion_version(workspace: Workspace, name: str) -> str | None:
+    """The version that serves, or None; no file of it is fetched.
+
+    Raises:
+        StepladderError: MLflow does not answer.
+    """
+    mlflow = workspace.settings.mlflow
+    if store_is_missing(mlflow.tracking_uri, workspace.root):
+        return None
+    use_mlflow(mlflow)
+    return standing(name).champion
 
 
 def champion_of(workspace: Workspace, name: str, present: RungOutcomes) -> Champion | None:

@@ -419,7 +419,11 @@ def test_a_champion_is_kept_where_nothing_is_shown_to_be_better(
     client = mlflow.MlflowClient("sqlite:///mlflow.db")
     release = client.get_model_version_by_alias("stepladder-runbooks", "challenger")
     client.set_registered_model_alias("stepladder-runbooks", "champion", release.version)
-    stepladder(project, "stage", "verdict", "runbooks")
+    done = stepladder(project, "climb")
+    assert "the champion of runbooks is another than at the verdict" in done.stderr
+    assert "which serves already" in done.stdout
+    assert "which serves already" in (project / "build/runbooks/report.html").read_text()
+    assert "Running stage" not in stepladder(project, "climb").stderr
     made = verdict(project)
     assert (made["decision"], made["rung"], made["champion_release"]) == ("keep", "rag", str(release.version))
     stepladder(project, "verify", "runbooks")
