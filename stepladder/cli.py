@@ -167,6 +167,26 @@ def compare(
 
 
 @app.command()
+def evaluate(
+    release: Annotated[str, typer.Argument(help="TASK@version or TASK@alias; TASK alone: the champion")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask a release the present cases, so that a verdict can weigh it as champion on them."""
+    from stepladder.stages.evaluate_release import evaluate_release
+
+    found = evaluate_release(_workspace(), release)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    typer.echo(
+        f"{found.task}, version {found.release} ({found.rung}): score {found.score:.3f} on the"
+        f" {found.cases:,} present cases; {found.asked:,} responses asked of the engine, the others known"
+    )
+    typer.echo(f"next:   dvc repro --force --single-item verdict@{found.task}")
+    typer.echo("next:   stepladder climb")
+
+
+@app.command()
 def verify(
     of: Annotated[str, typer.Argument(metavar="VERDICT", help="a verdict.json, or a task for its own")],
     as_json: AsJson = False,

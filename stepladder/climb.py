@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stepladder.console import results
+from stepladder.console import results, say
 from stepladder.errors import StepladderError
 from stepladder.files import read_json
 from stepladder.ladder.form import Verdict
@@ -33,6 +33,7 @@ def climb(workspace: Workspace, *, force: bool, as_json: bool) -> None:
     if not force:
         _refuse_changed_base(workspace)
     reproduce(workspace.root, force=force)
+    _weigh_again(workspace)
     verdicts = [load(Verdict, workspace.verdict(name)) for name in names]
     # First: registering asks MLflow, which may be down.
     if as_json:
@@ -44,6 +45,24 @@ def climb(workspace: Workspace, *, force: bool, as_json: bool) -> None:
         release(workspace, name)
     if not as_json:
         _print_next(workspace, verdicts)
+
+
+def _weigh_again(workspace: Workspace) -> None:
+    """Reach the verdicts again whose champion is another by now: moving an alias makes no stage stale."""
+    from stepladder.stages.champion import champion_version
+
+    names = workspace.settings.tasks
+    known = {name: load(Verdict, workspace.verdict(name)).champion_release for name in names}
+    try:
+        moved = [name for name in names if champion_version(workspace, name) != known[name]]
+    except StepladderError as error:  # verdicts are told without MLflow; to register one tells what is wrong
+        say(f"which release is champion was not checked: {error.what}")
+        return
+    if moved:
+        say(f"climb: the champion of {' and '.join(moved)} is another than at the verdict: weighing again")
+        reproduce(
+            workspace.root, only=[f"{stage}@{name}" for name in moved for stage in ("verdict", "report")]
+        )
 
 
 def _refuse_changed_base(workspace: Workspace) -> None:

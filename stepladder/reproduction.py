@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -20,14 +21,19 @@ EXIT_CODE = re.compile(r"failed to run: .*exited with (-?\d+)", re.DOTALL)
 _KEPT = "run the same command again: finished stages are kept"
 
 
-def reproduce(root: Path, *, force: bool = False) -> None:
+def reproduce(root: Path, *, force: bool = False, only: Sequence[str] = ()) -> None:
     """Run the stale stages of ``dvc.yaml``; what they and DVC say goes to standard error.
+
+    Args:
+        root: the project's folder.
+        force: run every stage, stale or not.
+        only: run these stages alone, in this order, stale or not.
 
     Raises:
         SystemExit: a stage or DVC failed and has said why; the exit code is the stage's.
         StepladderError: DVC was killed.
     """
-    command = [sys.executable, "-m", "stepladder.reproduction", *(["--force"] if force else [])]
+    command = [sys.executable, "-m", "stepladder.reproduction", *(["--force"] if force else []), *only]
     # Stages call `python`: let it be the one that runs now, whether or not its environment is activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     process = subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, stdout=sys.stderr)
@@ -44,7 +50,7 @@ def reproduce(root: Path, *, force: bool = False) -> None:
         raise SystemExit(code)
 
 
-def _reproduce_here(*, force: bool) -> int:
+def _reproduce_here(*, force: bool, only: Sequence[str]) -> int:
     """The same in this process, which is given up for it.
 
     Returns:
@@ -55,7 +61,10 @@ def _reproduce_here(*, force: bool) -> int:
 
     try:
         with explained(), Repo() as repo:
-            repo.reproduce(force=force)
+            for stage in only:
+                repo.reproduce(stage, single_item=True, force=True)
+            if not only:
+                repo.reproduce(force=force)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except StepladderError as error:
@@ -96,4 +105,5 @@ def _told(error: Exception, code: int | None) -> StepladderError:
 
 
 if __name__ == "__main__":
-    sys.exit(_reproduce_here(force="--force" in sys.argv[1:]))
+    given = sys.argv[1:]
+    sys.exit(_reproduce_here(force="--force" in given, only=[one for one in given if one != "--force"]))

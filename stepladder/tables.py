@@ -49,6 +49,17 @@ def _table(verdict: Verdict) -> Table:
             "yes" if rung.eligible else "undecided" if rung.undecided else "no",
             style="bold" if chosen else None,
         )
+    if serves := verdict.champion_measured:
+        table.add_row(
+            f"champion ({verdict.champion})",
+            serves.variant,
+            str(serves.n),
+            f"{serves.score:.3f}",
+            f"{serves.interval[0]:.3f} to {serves.interval[1]:.3f}" if serves.interval else "-",
+            "-" if serves.cost_per_1000 is None else f"{serves.cost_per_1000:.4f}",
+            f"{serves.latency_p95_ms:,.0f}",
+            "serves",
+        )
     for name in verdict.skipped:
         table.add_row(name, "skipped", "-", "-", "-", "-", "-", "no", style="dim")
     return table

@@ -32,7 +32,7 @@ def test_a_comparison_tells_inputs_in_full(capsys: pytest.CaptureFixture[str]) -
         one.model_copy(update={"outcomes": [o.model_copy(update={"input": longest}) for o in one.outcomes]})
         for one in (before, after)
     ]
-    found = compare_releases(("v1", asked[0]), ("v2", asked[1]), EVALUATION)
+    found = compare_releases(("v1", asked[0]), ("v2", asked[1]), EVALUATION, lambda said: said)
     print_comparison(found)
     said = capsys.readouterr().out
     assert f"gained: {len(found.gained)}" in said

@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 
 from stepladder.cache import Cache
 from stepladder.console import OnProgress
+from stepladder.data.references import reference_fault
+from stepladder.errors import StepladderError
 from stepladder.evaluation.records import JudgeRecord, Outcome, RungOutcomes
 from stepladder.evaluation.respond import Responder
 from stepladder.evaluation.score import Score, score_response
 from stepladder.knowledge.chunk import Chunk
 from stepladder.prompting.compose import Plan, compose
 from stepladder.tasks import Case, Example, Task
+
+_OF_A_CASE = set(Case.model_fields) & set(Outcome.model_fields)
 
 
 def evaluate(
@@ -82,6 +86,28 @@ def score_responses(
     ]
     called = ask_judge(judge_of(task.spec), rows, cache)
     return record, [Score(score=float(right), exact=right) for right in called]
+
+
+def rescored(task: Task, said: RungOutcomes, cache: Cache) -> RungOutcomes:
+    """The same responses as the task scores now: a stored score is that of the scorer of its day.
+
+    Raises:
+        StepladderError: the task's scorer cannot read a reference, or its judge is not admitted or silent.
+    """
+    cases = [Case(**one.model_dump(include=_OF_A_CASE)) for one in said.outcomes]
+    for case in cases:
+        if fault := reference_fault(task.spec, case.reference, answerable=case.answerable):
+            raise StepladderError(
+                f"the scorer {task.spec.scorer} cannot score what {said.rung} answered to {case.id}: {fault}",
+                where=f"{said.task}, a stored case",
+                remedy="the scorer or the reference changed since it was asked: mend scorer in task.yaml",
+            )
+    judge, scores = score_responses(task, cases, [one.response.text for one in said.outcomes], cache)
+    outcomes = [
+        one.model_copy(update={name: getattr(score, name) for name in Score.model_fields})
+        for one, score in zip(said.outcomes, scores, strict=True)
+    ]
+    return said.model_copy(update={"outcomes": outcomes, "judge": judge})
 
 
 def as_cases(examples: Sequence[Example], scorer: str) -> list[Case]:

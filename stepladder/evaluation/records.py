@@ -93,3 +93,8 @@ class RungOutcomes(Strict):
     adapter_digest: str | None
     outcomes: list[Outcome]
     judge: JudgeRecord | None = None
+
+    @property
+    def case_digest(self) -> str:
+        """SHA-256 of the cases' identities: the same whatever their order, slices and clusters."""
+        return digest_value(sorted(one.identity for one in self.outcomes))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from stepladder.errors import StepladderError
 from stepladder.evaluation.pairs import Comparison
 from stepladder.evaluation.records import Outcome, RungOutcomes
@@ -38,22 +40,21 @@ class ReleaseComparison(Strict):
 
 
 def compare_releases(
-    before: tuple[str, RungOutcomes], after: tuple[str, RungOutcomes], evaluation: Evaluation, seed: int = 0
+    before: tuple[str, RungOutcomes],
+    after: tuple[str, RungOutcomes],
+    evaluation: Evaluation,
+    rescore: Callable[[RungOutcomes], RungOutcomes],
+    seed: int = 0,
 ) -> ReleaseComparison:
     """Compare two releases, each given as (name, outcomes), on the cases that both were asked.
 
-    A case counts as the same where its ``identity`` is.
+    A case counts as the same where its ``identity`` is. ``rescore`` scores the answers of both: the stored
+    scores are those of the scorer of each one's day.
 
     Raises:
-        StepladderError: they share no case, or different judges scored them.
+        StepladderError: they share no case, or ``rescore`` cannot score one.
     """
     (name_before, one), (name_after, other) = before, after
-    if one.judge != other.judge:
-        raise StepladderError(
-            f"different judges gave the scores of {name_before} and {name_after}",
-            where=one.task,
-            remedy="run `stepladder climb` to score the present release by the present judge",
-        )
     left, right = _by_identity(one), _by_identity(other)
     shared = sorted(left.keys() & right.keys())
     if not shared:
@@ -62,8 +63,8 @@ def compare_releases(
             where=one.task,
             remedy="run `stepladder climb` to measure the present data, and compare its release",
         )
-    a = one.model_copy(update={"outcomes": [left[key] for key in shared]})
-    b = other.model_copy(update={"outcomes": [right[key] for key in shared]})
+    a = rescore(one.model_copy(update={"outcomes": [left[key] for key in shared]}))
+    b = rescore(other.model_copy(update={"outcomes": [right[key] for key in shared]}))
     changed = [_changed(x, y) for x, y in zip(ordered(a), ordered(b), strict=True) if x.score != y.score]
     return ReleaseComparison(
         before=name_before,

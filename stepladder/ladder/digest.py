@@ -8,7 +8,8 @@ from stepladder.files import digest_value
 from stepladder.ladder.form import Verdict
 
 # What holds a measured time, or moves with one through `level` (a rung too slow leaves more to the others),
-# or says how often the cases were looked at.
+# or says how often the cases were looked at. The champion's numbers decide through the comparison with it;
+# older verdicts do not tell them.
 _TIMED = {
     "title",
     "sentence",
@@ -18,6 +19,7 @@ _TIMED = {
     "flips",
     "burdens",
     "champion_release",
+    "champion_measured",
     "sizes",
     "level",
     "cases_needed",

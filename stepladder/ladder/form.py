@@ -74,6 +74,17 @@ class PairVerdict(Strict):
     sd: float = Field(description="standard error of the difference times the root of n")
 
 
+class ChampionVerdict(Strict):
+    """What serves, on those of the cases that it was asked, at the present prices."""
+
+    variant: str
+    n: int
+    score: float
+    interval: tuple[float, float] | None = Field(description="two-sided [low, high]; null where undefined")
+    cost_per_1000: float | None = Field(description="US dollars per 1,000 requests; null where not known")
+    latency_p95_ms: float
+
+
 class SliceVerdict(Strict):
     """On one kind of case: the decided rung minus the one it is weighed against; p by Holm over slices."""
 
@@ -180,6 +191,9 @@ class Verdict(Strict):
     champion: str | None = Field(description="the rung that was serving")
     champion_release: str | None = Field(default=None, description="its version in the registry")
     champion_outdated: bool = Field(default=False, description="its documents have changed since")
+    champion_measured: ChampionVerdict | None = Field(
+        default=None, description="null where nothing serves, or it could not be weighed"
+    )
     slices: Slices | None = Field(description="null where there is one rung or one slice")
     case_set: CaseSet
     warnings: list[str] = Field(description="what a reader should know before trusting it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepladder.ladder.form import Decision, PairVerdict, RungVerdict, Verdict
+from stepladder.ladder.form import ChampionVerdict, Decision, PairVerdict, RungVerdict, Verdict
 from stepladder.ladder.wording import money, what_helps
 
 EXIT_CODES: dict[Decision, int] = {"promote": 0, "keep": 3, "inconclusive": 4, "none": 5}
@@ -20,6 +20,11 @@ def summary(verdict: Verdict) -> str:
         _row(_HEADS),
         _row(["---"] * len(_HEADS)),
         *(_row(_cells(rung, judged, rung == verdict.chosen)) for rung, judged in verdict.rungs.items()),
+        *(
+            [_row(_champion(verdict.champion_measured, verdict.champion))]
+            if verdict.champion_measured
+            else []
+        ),
         *(_row([rung, "not run", "", "", "", "no"]) for rung in verdict.skipped),
     ]
     if verdict.comparisons:
@@ -37,12 +42,22 @@ def _headline(verdict: Verdict) -> str:
     return f"{verdict.decision} {verdict.rung}" if verdict.rung else verdict.decision
 
 
+def _champion(measured: ChampionVerdict, rung: str | None) -> list[str]:
+    cost = "" if measured.cost_per_1000 is None else money(measured.cost_per_1000)
+    p95 = f"{measured.latency_p95_ms:,.0f}"
+    between = _between(measured.interval)
+    return [f"champion ({rung})", f"{measured.score:.3f}", between, cost, p95, "serves"]
+
+
+def _between(interval: tuple[float, float] | None) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+
+
 def _cells(rung: str, judged: RungVerdict, chosen: bool) -> list[str]:
-    interval = f"{judged.interval[0]:.3f} to {judged.interval[1]:.3f}" if judged.interval else ""
     return [
         f"**{rung}**" if chosen else rung,
         f"{judged.score:.3f}",
-        interval,
+        _between(judged.interval),
         money(judged.cost_per_1000),
         f"{judged.latency_p95_ms:,.0f}",
         "undecided" if judged.undecided else "yes" if judged.eligible else "no",

@@ -24,6 +24,7 @@ from stepladder.ladder.evidence import Evidence, check
 from stepladder.ladder.form import DIGITS, CaseSet, PairVerdict, Rule, RungVerdict, Verdict
 from stepladder.ladder.rule import ways_to_leave
 from stepladder.ladder.sensitivity import flips
+from stepladder.ladder.serving import champion_verdict
 from stepladder.ladder.settle import fresh_cases, settle
 from stepladder.ladder.slices import weigh_slices
 from stepladder.ladder.weigh import Weighed, decision_of, weigh
@@ -82,6 +83,7 @@ def decide(evidence: Evidence) -> Verdict:
         digests=_digests(evidence, rule),
         champion=_serving(evidence),
         champion_outdated=evidence.outdated,
+        champion_measured=champion_verdict(evidence),
         slices=weigh_slices(weighed, weighed.walk.promoted or best, evidence),
         case_set=_case_set(weighed, evidence),
         warnings=[],

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from pathlib import Path
-
-from stepladder.cache import Cache
-from stepladder.errors import StepladderError
-from stepladder.evaluation.respond import responding
-from stepladder.models import model_digest, require_base
 from stepladder.prompting.compose import compose
-from stepladder.releases import Registered, newest, require_contents, use_mlflow
-from stepladder.stages.answering import Contexts, open_contexts, responder_for
-from stepladder.stages.finetune import merged_model
+from stepladder.releases import newest, use_mlflow
+from stepladder.stages.frozen import frozen_assistant
 from stepladder.stages.workspace import Workspace
-from stepladder.tasks import Strict, load_task
+from stepladder.tasks import Strict
 
 
 class Source(Strict):
@@ -45,34 +37,12 @@ def ask(workspace: Workspace, name: str, question: str) -> Answer:
     workspace.task(name)
     use_mlflow(workspace.settings.mlflow)
     registered = newest(name, workspace.releases)
-    require_contents(registered, registered.files)
-    release, store = registered.release, workspace.settings.knowledge.store
-    opened = (
-        open_contexts(registered.folder / "index", release.asked_at(store), release.embedder)
-        if release.plan.retrieval
-        else nullcontext(Contexts(None))
-    )
-    with opened as contexts, workspace.responses() as cache:
-        return _answer(workspace, registered, question, contexts, cache)
-
-
-def _answer(
-    workspace: Workspace, registered: Registered, question: str, contexts: Contexts, cache: Cache
-) -> Answer:
     release = registered.release
-    task = load_task(registered.folder / "task", rows=False)
-    found = contexts.retrieved([question])[0] if release.plan.retrieval else []
-    request, sources = compose(task, release.plan, question, found, contexts.count_tokens)
-    base = require_base(release.base)
-    if model_digest(base) != release.base_digest:
-        raise StepladderError(
-            "the base model is not the one that the release was made with",
-            where=base,
-            remedy="put that model back, or run `stepladder climb` for a release of the model that is there",
-        )
-    model = _model(workspace, registered, base)
-    with responding(responder_for(workspace, cache, str(model), base, release.adapter_digest)) as responder:
-        text = responder.respond([request])[0].text
+    with workspace.responses() as cache, frozen_assistant(workspace, registered, cache) as assistant:
+        contexts = assistant.contexts
+        found = contexts.retrieved([question])[0] if release.plan.retrieval else []
+        request, sources = compose(assistant.task, release.plan, question, found, contexts.count_tokens)
+        text = assistant.responder.respond([request])[0].text
     return Answer(
         task=release.task,
         release=registered.version,
@@ -80,8 +50,3 @@ def _answer(
         answer=text,
         sources=[Source(id=one.id, page=one.page, heading=" > ".join(one.heading)) for one in sources],
     )
-
-
-def _model(workspace: Workspace, registered: Registered, base: str) -> Path | str:
-    digest = registered.release.adapter_digest
-    return merged_model(workspace, base, registered.folder / "adapter", digest) if digest else base

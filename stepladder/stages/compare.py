@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stepladder.errors import StepladderError
+from stepladder.evaluation.evaluate import rescored
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.ladder.compare import ReleaseComparison, compare_releases
 from stepladder.releases import CHALLENGER, OUTCOMES, fetch, use_mlflow
@@ -10,10 +11,11 @@ from stepladder.stages.workspace import Workspace, load
 
 
 def compare(workspace: Workspace, before: str, after: str) -> ReleaseComparison:
-    """``after`` minus ``before``; each is ``TASK``, ``TASK@alias`` or ``TASK@version``.
+    """``after`` minus ``before``, scored as the task scores now; each is ``TASK``, ``TASK@alias`` or
+    ``TASK@version``.
 
     Raises:
-        StepladderError: they are of different tasks, not registered, or share no case.
+        StepladderError: they are of different tasks, not registered, share no case, or cannot be scored.
     """
     (task, _), (other, _) = _named(before), _named(after)
     if task != other:
@@ -21,12 +23,15 @@ def compare(workspace: Workspace, before: str, after: str) -> ReleaseComparison:
             f"{before} and {after} are releases of different tasks", remedy="compare two of one task"
         )
     use_mlflow(workspace.settings.mlflow)
-    return compare_releases(
-        (before, _outcomes(workspace, before)),
-        (after, _outcomes(workspace, after)),
-        workspace.settings.evaluation,
-        workspace.settings.seed,
-    )
+    present = workspace.task(task)
+    with workspace.responses() as cache:
+        return compare_releases(
+            (before, _outcomes(workspace, before)),
+            (after, _outcomes(workspace, after)),
+            workspace.settings.evaluation,
+            lambda said: rescored(present, said, cache),
+            workspace.settings.seed,
+        )
 
 
 def _named(release: str) -> tuple[str, str]:
@@ -36,7 +41,6 @@ def _named(release: str) -> tuple[str, str]:
 
 def _outcomes(workspace: Workspace, release: str) -> RungOutcomes:
     task, which = _named(release)
-    workspace.task(task)
     folder = fetch(task, which, workspace.releases).folder
     if not (folder / OUTCOMES).is_file():
         raise StepladderError(

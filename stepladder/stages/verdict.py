@@ -6,14 +6,22 @@ from dataclasses import replace
 
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
-from stepladder.evaluation.looks import Look, Seen, count_looks, look_of, note_look, noted_looks
+from stepladder.evaluation.looks import (
+    Look,
+    Seen,
+    count_looks,
+    look_of,
+    note_look,
+    noted_looks,
+    responses_digest,
+)
 from stepladder.evaluation.summary import summarise
 from stepladder.ladder.evidence import Unweighed
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.verdict import Evidence, decide, rule_of
 from stepladder.models import model_digest
 from stepladder.signing import sign
-from stepladder.stages.champion import Champion, champion_of
+from stepladder.stages.champion import CHAMPION_RESPONSES, Champion, champion_of
 from stepladder.stages.costs import champion_cost, weigh_costs
 from stepladder.stages.diagnose import failures_with_adapter
 from stepladder.stages.rungs import (
@@ -60,6 +68,9 @@ def _against(workspace: Workspace, name: str, evidence: Evidence, champion: Cham
     said, evidence = champion.said, replace(evidence, outdated=champion.outdated)
     if isinstance(said, Unweighed):
         return replace(evidence, unweighed=said)
+    if champion.evaluated:
+        digests = {**evidence.digests, CHAMPION_RESPONSES: responses_digest({str(said.rung): said})}
+        evidence = replace(evidence, digests=digests)
     return replace(evidence, champion=said, champion_cost=champion_cost(workspace, name, said))
 
 

@@ -8,21 +8,20 @@ from typing import Any
 
 from stepladder.data.prepare import load_prepared
 from stepladder.errors import StepladderError
-from stepladder.evaluation.evaluate import score_responses
+from stepladder.evaluation.evaluate import rescored
 from stepladder.evaluation.looks import Seen, look_of, store_is_missing
-from stepladder.evaluation.records import Outcome, RungOutcomes
-from stepladder.evaluation.score import Score
+from stepladder.evaluation.records import RungOutcomes
 from stepladder.files import digest_file
 from stepladder.ladder.form import Verdict
 from stepladder.signing import check_signature
-from stepladder.stages.champion import Champion, champion_at
+from stepladder.stages.champion import CHAMPION_RESPONSES, Champion, champion_at
 from stepladder.stages.rungs import all_outcomes
 from stepladder.stages.verdict import counted, weigh
 from stepladder.stages.workspace import Workspace, load
 from stepladder.tasks import Case, Strict, Task
 
 _FEW = 5
-_OF_CASE_AND_OUTCOME = set(Case.model_fields) & set(Outcome.model_fields)
+_TOLD_LATER = {"champion_measured"}  # fields that verdicts of the same version did not have at first
 _OF_A_CASE = {"input", "reference", "answerable", "slice", "cluster"}
 
 
@@ -60,7 +59,7 @@ def verify(workspace: Workspace, path: Path) -> Verified:
         refuse_edited_scores(workspace, task, one)
     later = later_looks(workspace, verdict, digest_file(path), outcomes)
     again = weigh(workspace, verdict.task, _told(verdict), _champion(workspace, verdict, outcomes))
-    odd = _differing(verdict.model_dump(mode="json"), again.model_dump(mode="json"))
+    odd = differing(verdict, again)
     if odd:
         more = f" and {len(odd) - _FEW} more" if len(odd) > _FEW else ""
         raise StepladderError(
@@ -86,7 +85,8 @@ def _champion(workspace: Workspace, verdict: Verdict, outcomes: dict[str, RungOu
     if verdict.champion_release is None:
         return None
     present = next(iter(outcomes.values()))
-    return champion_at(workspace, verdict.task, verdict.champion_release, present)
+    evaluated = CHAMPION_RESPONSES in verdict.digests
+    return champion_at(workspace, verdict.task, verdict.champion_release, present, evaluated=evaluated)
 
 
 def refuse_edited_cases(cases: Sequence[Case], rung: RungOutcomes) -> None:
@@ -141,22 +141,28 @@ def refuse_edited_scores(workspace: Workspace, task: Task, rung: RungOutcomes) -
     Raises:
         StepladderError: one is not, or the judge is another one or does not answer.
     """
-    cases = [Case(**one.model_dump(include=_OF_CASE_AND_OUTCOME)) for one in rung.outcomes]
     with workspace.responses() as cache:
-        judge, scores = score_responses(task, cases, [one.response.text for one in rung.outcomes], cache)
-    if judge != rung.judge:
+        again = rescored(task, rung, cache)
+    if again.judge != rung.judge:
         raise StepladderError(
             "the judge is not the one that gave the stored scores, or its labels changed",
             where=f"{rung.task}, rung {rung.rung}",
             remedy="`dvc repro --force` measures again",
         )
-    for outcome, score in zip(rung.outcomes, scores, strict=True):
-        if score.model_dump() != outcome.model_dump(include=set(Score.model_fields)):
+    for outcome, now in zip(rung.outcomes, again.outcomes, strict=True):
+        if now != outcome:
             raise StepladderError(
                 f"the stored score of case {outcome.id} is not that of its response",
                 where=f"{rung.task}, rung {rung.rung}",
                 remedy="it was edited, or the scorer changed since: `dvc repro --force` measures again",
             )
+
+
+def differing(verdict: Verdict, again: Verdict) -> list[str]:
+    """Paths of the values that differ; a field that an older verdict does not have is no difference."""
+    untold = _TOLD_LATER - verdict.model_fields_set
+    stored, now = (one.model_dump(mode="json", exclude=untold) for one in (verdict, again))
+    return _differing(stored, now)
 
 
 def _differing(stored: Any, again: Any, place: str = "") -> list[str]:

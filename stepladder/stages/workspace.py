@@ -122,6 +122,10 @@ class Workspace:
         """Copies of releases, by digest."""
         return self.scratch / "releases"
 
+    def evaluated(self, task: str, release: str, cases: str) -> Path:
+        """What a release, by its digest, said to cases, by theirs: of ``stepladder evaluate``."""
+        return self.scratch / "evaluated" / task / f"{release[:16]}-{cases[:16]}.json"
+
     @property
     def looks(self) -> Path:
         """Looks at cases that no climb has logged in MLflow yet."""

@@ -419,7 +419,41 @@ def test_a_champion_is_kept_where_nothing_is_shown_to_be_better(
     client = mlflow.MlflowClient("sqlite:///mlflow.db")
     release = client.get_model_version_by_alias("stepladder-runbooks", "challenger")
     client.set_registered_model_alias("stepladder-runbooks", "champion", release.version)
-    stepladder(project, "stage", "verdict", "runbooks")
+    done = stepladder(project, "climb")
+    assert "the champion of runbooks is another than at the verdict" in done.stderr
+    assert "which serves already" in done.stdout
+    assert "which serves already" in (project / "build/runbooks/report.html").read_text()
+    assert "Running stage" not in stepladder(project, "climb").stderr
     made = verdict(project)
     assert (made["decision"], made["rung"], made["champion_release"]) == ("keep", "rag", str(release.version))
     stepladder(project, "verify", "runbooks")
+
+
+def test_a_champion_is_weighed_on_fresh_cases_once_it_was_asked_them(project: Path) -> None:
+    cases = project / "tasks/runbooks/cases.jsonl"
+    write_rows(cases, [{**row, "id": f"new-{row['id']}", "input": f"{row['input']} Tell me."}
+                       for row in read_rows(cases)])  # fmt: skip
+    stepladder(project, "climb")
+    made = verdict(project)
+    assert made["decision"] == "keep"
+    assert "`stepladder evaluate runbooks@champion` asks it these" in made["sentence"]
+    done = stepladder(project, "evaluate", "runbooks@champion")
+    assert "score 1.000 on the 8 present cases" in done.stdout
+    command = (
+        next(line for line in done.stdout.splitlines() if "dvc repro" in line).removeprefix("next:").split()
+    )
+    run(project, "-m", *command)
+    stepladder(project, "climb")
+    made = verdict(project)
+    assert (made["decision"], made["comparisons"][-1]["b"]) == ("keep", "champion")
+    assert "not weighed" not in " ".join(made["warnings"])
+    stepladder(project, "verify", "runbooks")
+    (kept,) = (project / ".stepladder/evaluated/runbooks").iterdir()
+    honest = kept.read_text()
+    kept.write_text(honest.replace('"text": "9100"', '"text": "9999"'))
+    edited = stepladder(project, "verify", "runbooks", check=False)
+    assert edited.returncode == 1
+    assert "digests.champion_responses" in edited.stderr
+    kept.unlink()
+    gone = stepladder(project, "verify", "runbooks", check=False)
+    assert "`stepladder evaluate runbooks@" in gone.stderr

@@ -10,10 +10,14 @@ import pytest
 from stepladder.evaluation.cost import RungCost
 from stepladder.evaluation.looks import Seen
 from stepladder.evaluation.records import RungOutcomes
+from stepladder.evaluation.summary import summarise
 from stepladder.evaluation.usage import Usage
+from stepladder.ladder.digest import decision_digest
 from stepladder.ladder.evidence import Evidence, Unweighed
 from stepladder.ladder.markdown import summary
+from stepladder.ladder.report import render_report
 from stepladder.ladder.verdict import decide
+from stepladder.tables import print_verdicts
 
 Ladder = Callable[..., dict[str, RungOutcomes]]
 MakeEvidence = Callable[..., Evidence]
@@ -152,3 +156,32 @@ def test_a_champion_that_was_asked_some_of_the_cases_is_weighed_on_these(
     assert verdict.warnings[0].startswith("the champion was asked 120 of the 180 cases")
     assert verdict.slices is not None
     assert sum(part.n for part in verdict.slices.by_slice.values()) == 120
+
+
+def test_what_the_champion_was_measured_to_be_is_told_wherever_the_rungs_are(
+    ladder: Ladder, evidence_of: MakeEvidence, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = ladder({"rag": 0.82})
+    evidence = evidence_of(outcomes, champion=outcomes["lora+rag"])
+    cost = evidence.costs["rag"].model_copy(update={"per_1000": 0.1234})
+    verdict = decide(replace(evidence, champion_cost=cost))
+    told, own = verdict.champion_measured, verdict.rungs["lora+rag"]
+    assert told is not None
+    assert (told.n, told.score, told.interval) == (own.n, own.score, own.interval)
+    assert (told.cost_per_1000, told.latency_p95_ms) == (0.1234, own.latency_p95_ms)
+    summaries = {rung: summarise(one, evidence.evaluation) for rung, one in outcomes.items()}
+    print_verdicts([verdict])
+    page = render_report(verdict, summaries, outcomes, None)
+    for text in (summary(verdict), capsys.readouterr().out, page):
+        row = next(line for line in text.splitlines() if "champion" in line and "serves" in line)
+        for figure in ("0.82", "0.12", f"{told.latency_p95_ms:,.0f}"):
+            assert figure in row
+    alone = decide(evidence_of(outcomes))
+    assert alone.champion_measured is None
+    assert "champion" not in summary(alone)
+
+
+def test_its_measured_numbers_change_no_digest(ladder: Ladder, evidence_of: MakeEvidence) -> None:
+    outcomes = ladder()
+    verdict = decide(evidence_of(outcomes, champion=outcomes["lora+rag"]))
+    assert decision_digest(verdict.model_copy(update={"champion_measured": None})) == verdict.digest

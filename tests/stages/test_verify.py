@@ -12,11 +12,12 @@ import yaml
 
 from stepladder.errors import StepladderError
 from stepladder.evaluation.looks import Seen, look_of, note_look
+from stepladder.ladder.form import Verdict
 from stepladder.ladder.verdict import decide
 from stepladder.releases import use_mlflow
 from stepladder.settings import Mlflow, Settings
 from stepladder.stages import verify as stage
-from stepladder.stages.verify import later_looks, refuse_edited_cases
+from stepladder.stages.verify import differing, later_looks, refuse_edited_cases
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import Case
 from stepladder.tracking import log_climb, log_look
@@ -96,3 +97,12 @@ def test_later_looks_are_told_of_a_verdict_that_a_climb_logged_and_refuse_one_th
     assert later_looks(workspace, verdict, "its digest", {"rag": RAG}) == 2
     with pytest.raises(StepladderError, match="3 looks at these cases are counted, and the verdict tells 1"):
         later_looks(workspace, verdict, "of an edited file", {"rag": RAG})
+
+
+def test_a_verdict_of_before_the_champion_was_told_still_verifies() -> None:
+    now = decide(make_evidence({"rag": RAG}, champion=RAG))
+    then = Verdict.model_validate(now.model_dump(mode="json", exclude={"champion_measured"}))
+    assert differing(then, now) == []
+    assert now.champion_measured is not None
+    better = now.champion_measured.model_copy(update={"score": 0.99})
+    assert differing(now.model_copy(update={"champion_measured": better}), now) == ["champion_measured.score"]
