@@ -153,6 +153,17 @@ def test_a_retrieval_failure_names_the_rank_and_what_stood_in_its_place(tmp_path
     assert {label.behind for label in labels} == {None}, "among distractors too the evidence is enough"
 
 
+def test_half_of_the_evidence_is_not_the_evidence(tmp_path: Path) -> None:
+    """Both pages are needed and one is given first of three: better retrieval helps, training does not."""
+    tried, _ = make_world(["halves"] * 12, tmp_path)
+    failures = attribute(tried)
+    assert {(label.cause, label.behind) for label in failures.labels} == {("retrieval", None)}
+    places = [label.place for label in failures.labels if label.place]
+    assert {(place.rank, place.given) for place in places} == {(7, False), (None, False)}
+    assert places[0].displaced_by == "page-2#"
+    assert reach_of(tried, failures).estimate == 0
+
+
 def test_a_second_fault_behind_the_first_is_told(tmp_path: Path) -> None:
     tried, _ = make_world(["retrieval"] * 4, tmp_path)
     among = tried.probes["gold-among-distractors"]
