@@ -57,6 +57,11 @@ class Proportion:
         share = (self.estimate * self.effective + 1) / (self.effective + 2)
         return math.sqrt(share * (1 - share) * self.design_effect)
 
+    @property
+    def fixed(self) -> float:
+        """0: cases without end would tell it."""
+        return 0.0
+
     def p_at_most(self, limit: float) -> float:
         """p-value against "the true share is at most ``limit``" (exact: Clopper & Pearson, 1934)."""
         from scipy import special

@@ -27,12 +27,13 @@ _BEFORE_AN_ADAPTER = {
 }
 
 
-def sentence(verdict: Verdict, unweighed: str | None = None) -> str:
+def sentence(verdict: Verdict, unweighed: str | None = None, labels_are_few: bool = False) -> str:
     """The whole verdict in one sentence (the field ``sentence`` itself is not read).
 
     Args:
         verdict: all the rest of it.
         unweighed: why the champion could not be compared, as a clause; None where it was, or there is none.
+        labels_are_few: whether a judge's labels leave what is open open, whatever the number of cases.
     """
     if verdict.decision == "promote" and verdict.rung:
         return _promote(verdict, verdict.rung)
@@ -45,7 +46,7 @@ def sentence(verdict: Verdict, unweighed: str | None = None) -> str:
             f" shown to be better on these cases, or {enough}."
         )
     if verdict.decision == "inconclusive":
-        return _inconclusive(verdict)
+        return _inconclusive(verdict, labels_are_few)
     return _none(verdict)
 
 
@@ -147,10 +148,10 @@ def _promote(verdict: Verdict, rung: str) -> str:
     )
 
 
-def _inconclusive(verdict: Verdict) -> str:
+def _inconclusive(verdict: Verdict, labels_are_few: bool) -> str:
     judged = verdict.rungs[verdict.unsettled or next(iter(verdict.rungs))]
     cases = verdict.cases_needed
-    needs = f"about {cases:,} cases like these would settle it" if cases else _missing(judged)
+    needs = f"about {cases:,} cases like these would settle it" if cases else _missing(judged, labels_are_few)
     enough = [name for name, one in verdict.rungs.items() if one.eligible]
     meanwhile = f"; {enough[0]} is shown to be good enough meanwhile" if enough else ""
     return (
@@ -159,13 +160,15 @@ def _inconclusive(verdict: Verdict) -> str:
     )
 
 
-def _missing(judged: RungVerdict) -> str:
+def _missing(judged: RungVerdict, labels_are_few: bool) -> str:
     """What has to come where no number of cases like these would settle it."""
     unmeasured = {one.name for one in judged.criteria if one.state == "open" and one.estimate is None}
     if "forgetting" in unmeasured:
         return "what its adapter forgets has to be measured"
     if any(one.name == "forgetting" and one.state == "open" for one in judged.criteria):
         return "its adapter has to forget less, or bars.forgetting to allow more: no case tells of that"
+    if labels_are_few:
+        return "more labels for the judge are needed: no number of cases makes up for so few"
     if unmeasured:
         return f"unanswerable cases are needed, to show its {' and '.join(sorted(unmeasured))}"
     return "cases of more than one cluster are needed" if judged.clusters == 1 else "more cases are needed"
