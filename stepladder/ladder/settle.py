@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from stepladder.evaluation.pairs import Pair
-from stepladder.evaluation.power import SMALLEST_GAP, cases_needed, room_for_cases, sd_at_margin
+from stepladder.evaluation.power import MOST_CASES, SMALLEST_GAP, cases_needed, room_for_cases, sd_at_margin
 from stepladder.ladder.criteria import Bounded
 from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.rule import rivals, ways_to_leave
@@ -36,7 +36,7 @@ def settle(weighed: Weighed, evidence: Evidence) -> Settled:
     if rung is None:
         return Settled([], None)
     ways = [_cases_to_stop(weighed, rung, evidence), _cases_to_leave(weighed, rung, evidence)]
-    known = [cases for cases in ways if cases is not None]
+    known = [cases for cases in ways if cases is not None and cases <= MOST_CASES]
     return Settled(
         open=_open(weighed, rung),
         cases=max(weighed.cases() + 1, min(known)) if known else None,

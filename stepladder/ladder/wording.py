@@ -21,6 +21,7 @@ WHAT_HELPS: Mapping[str, str] = {
     " approach",
     "reference": "several rungs agree with each other and not with the reference: look at the references",
 }
+_UNEVEN = 2  # times the cases to a cluster: a design effect that clusters of like size do not have
 _BEFORE_AN_ADAPTER = {
     "behaviour": "neither documents nor another form mends it and an adapter may, which was not tried:"
     " fine-tuning"
@@ -171,7 +172,11 @@ def _missing(judged: RungVerdict, labels_are_few: bool) -> str:
         return "more labels for the judge are needed: no number of cases makes up for so few"
     if unmeasured:
         return f"unanswerable cases are needed, to show its {' and '.join(sorted(unmeasured))}"
-    return "cases of more than one cluster are needed" if judged.clusters == 1 else "more cases are needed"
+    if judged.clusters == 1:
+        return "cases of more than one cluster are needed"
+    uneven = judged.design_effect > _UNEVEN * judged.n / judged.clusters
+    more = "cases of more clusters are needed: a few clusters hold most of these"
+    return more if uneven else "more cases are needed"
 
 
 def what_helps(verdict: Verdict) -> list[str]:

@@ -110,6 +110,20 @@ def test_more_cases_than_there_are_would_answer_an_open_question(rows: list[Outc
     assert question.cases_needed(0.05, 0.8, of=160) > 160
 
 
+def test_where_one_cluster_dominates_clusters_are_asked_for(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    alone = ladder({"prompt": 0.75, "rag": None, "lora": None, "lora+rag": None}, clusters=160, size=1)
+    cases = [
+        one.model_copy(update={"cluster": "large" if i < 150 else one.id})
+        for i, one in enumerate(alone["prompt"].outcomes)
+    ]
+    verdict = decide(evidence_of({"prompt": alone["prompt"].model_copy(update={"outcomes": cases})}))
+    assert verdict.decision == "inconclusive"
+    assert (verdict.cases_needed, verdict.rungs["prompt"].cases_needed) == (None, None)
+    assert "cases of more clusters are needed" in verdict.sentence
+
+
 def judged(labels: int, cases: int = 160) -> Bounded:
     """A score that people would put at .80, against a bar of .70: .74 are called right."""
     errors = JudgeErrors(sensitivity=0.9, right=labels, specificity=0.9, wrong=labels)
