@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from stepladder.ladder.burden import WHAT_TO_CHANGE, told
-from stepladder.ladder.criteria import ADAPTER_RUNGS
 from stepladder.ladder.form import Criterion, Factor, RungVerdict, Verdict
+from stepladder.ladder.gaps import UNTOLD, shown
 from stepladder.tasks import Bars
 
 WHAT_HELPS: Mapping[str, str] = {
@@ -22,10 +22,10 @@ WHAT_HELPS: Mapping[str, str] = {
     "reference": "several rungs agree with each other and not with the reference: look at the references",
 }
 _UNEVEN = 2  # times the cases to a cluster: a design effect that clusters of like size do not have
-_BEFORE_AN_ADAPTER = {
-    "behaviour": "neither documents nor another form mends it and an adapter may, which was not tried:"
-    " fine-tuning"
-}
+_UNTOLD = (
+    "neither documents nor another form mends it and an adapter may, which was not tried (behaviour or"
+    " capability, not told apart): fine-tuning, or where that does not help a larger base model"
+)
 
 
 def sentence(verdict: Verdict, unweighed: str | None = None, labels_are_few: bool = False) -> str:
@@ -110,10 +110,10 @@ def advice(gaps: Mapping[str, float], rungs: Collection[str]) -> list[str]:
         gaps: shares of the failing cases by cause.
         rungs: those that ran: without an adapter's, nobody knows what one mends.
     """
-    adapted = any(rung in ADAPTER_RUNGS for rung in rungs)
-    helps = WHAT_HELPS if adapted else {**WHAT_HELPS, **_BEFORE_AN_ADAPTER}
+    helps = {**WHAT_HELPS, UNTOLD: _UNTOLD}
     shares = sorted(
-        gaps.items(), key=lambda item: (item[0] == "knowledge" and "rag" in rungs, -item[1], item[0])
+        shown(gaps, rungs).items(),
+        key=lambda item: (item[0] == "knowledge" and "rag" in rungs, -item[1], item[0]),
     )
     return [
         f"in {share:.0%} of the failing cases {helps.get(cause, cause)}"

@@ -19,6 +19,7 @@ from stepladder.files import write_json
 from stepladder.ladder.attribution import Failures, Tried, attribute, probes_among
 from stepladder.ladder.criteria import ask
 from stepladder.ladder.diagnose import Diagnosis, diagnose
+from stepladder.ladder.gaps import shown
 from stepladder.ladder.standing import Standing, standing_of
 from stepladder.ladder.warrant import Means
 from stepladder.stages.costs import cost_of
@@ -148,7 +149,8 @@ def _choice(workspace: Workspace, name: str, rung: str) -> Choice:
 
 def _tell(name: str, diagnosis: Diagnosis) -> None:
     failures, warrant = diagnosis.failures, diagnosis.warrant
-    shares = ", ".join(f"{cause} {share:.0%}" for cause, share in failures.gaps.items() if share)
+    gaps = shown({str(cause): share for cause, share in failures.gaps.items()}, ())
+    shares = ", ".join(f"{cause} {share:.0%}" for cause, share in gaps.items() if share)
     failing = f"{failures.failing} of {failures.cases} cases"
     say(f"diagnose {name}: a cheap rung fails {failing} ({shares or 'none'})")
     if failures.suspects:
