@@ -63,6 +63,15 @@ class Bootstrapped:
         least = math.sqrt(share * (1 - share) / self.clusters)
         return (self.standard_error or least) * math.sqrt(self.cases)
 
+    @property
+    def fixed(self) -> float:
+        """0: cases without end would tell it."""
+        return 0.0
+
+    def fixed_at(self, _difference: float) -> float:
+        """The same for a difference."""
+        return 0.0
+
     def p_at_most(self, limit: float) -> float:
         """p-value against "the true value is at most ``limit``"."""
         if self.clusters == 1:

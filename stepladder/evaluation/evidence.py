@@ -11,13 +11,14 @@ from stepladder.tasks import Case, Strict
 
 
 class Place(Strict):
-    """The best-ranked chunk that holds a case's evidence.
+    """Where a case's evidence stood: all of its ids, since all are needed.
 
     Attributes:
-        rank: from 1, in a search deeper than what a rung is given; None where even that misses it.
-        given: whether it was among the chunks that the rung was given.
-        displaced_by: the last chunk that was given: it holds the place that the evidence needed. None where
-            the evidence was given.
+        rank: of the worst-placed id, by its best chunk, from 1, in a search deeper than what a rung is given;
+            None where even that misses one.
+        given: whether every id had a chunk among those that the rung was given.
+        displaced_by: the last chunk that was given and holds no evidence: it has the place that the evidence
+            needed. None where the evidence was given, or nothing else was.
         read: whether the reference can be read in the evidence; None where that cannot be looked for.
     """
 
@@ -43,11 +44,22 @@ def place_of(case: Case, ranked: Sequence[str], given: Sequence[str], read: bool
         given: ids of the chunks that the rung was given.
         read: whether the reference can be read in the evidence.
     """
-    rank = next((place for place, chunk in enumerate(ranked, 1) if _holds(case, chunk)), None)
-    found = any(_holds(case, chunk) for chunk in given)
-    displaced = given[-1] if given and not found else None
-    return Place(rank=rank, given=found, displaced_by=displaced, read=read)
+    ranks = [
+        next((place for place, chunk in enumerate(ranked, 1) if covers(wanted, chunk)), None)
+        for wanted in case.evidence
+    ]
+    found = all_given(case, given)
+    others = [chunk for chunk in given if not any(covers(wanted, chunk) for wanted in case.evidence)]
+    return Place(
+        rank=None if None in ranks else max((rank for rank in ranks if rank is not None), default=None),
+        given=found,
+        displaced_by=others[-1] if others and not found else None,
+        read=read,
+    )
 
 
-def _holds(case: Case, chunk: str) -> bool:
-    return any(covers(wanted, chunk) for wanted in case.evidence)
+def all_given(case: Case, given: Sequence[str]) -> bool:
+    """Whether each of a case's evidence ids has a chunk among those given; False where it names none."""
+    return bool(case.evidence) and all(
+        any(covers(wanted, chunk) for chunk in given) for wanted in case.evidence
+    )

@@ -35,7 +35,11 @@ class Score(Protocol):
 
     @property
     def sd(self) -> float:
-        """Standard error times the root of the number of cases: clustering included."""
+        """Standard error times the root of the number of cases: of the cases alone, clustering included."""
+
+    @property
+    def fixed(self) -> float:
+        """Variance that more cases do not lessen: what a judge's labels leave; else 0."""
 
     def p_at_most(self, limit: float) -> float:
         """Against "the true score is at most ``limit``"."""

@@ -14,8 +14,10 @@ Assumed: the judge errs as often on every rung. Labels of answers from all rungs
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
+from stepladder.evaluation.power import MOST_CASES
 from stepladder.evaluation.proportions import Interval, Proportion, undefined
 from stepladder.evaluation.resampling import JudgeErrors
 from stepladder.evaluation.tango import Discordance, standardised
@@ -56,8 +58,15 @@ class Corrected:
 
     @property
     def sd(self) -> float:
-        """Standard error times the root of the number of cases; more labels would lessen it too."""
-        return self._half(1.0) * math.sqrt(self.called.cases)
+        """Standard error times the root of the number of cases: of the cases alone, not of the labels."""
+        _, called, index, _ = self._adjusted(1.0)
+        return math.sqrt(called * (1 - called) / (self.called.effective + 1) * self.called.cases) / index
+
+    @property
+    def fixed(self) -> float:
+        """The variance that the labels leave, whatever the number of cases."""
+        share, _, index, _ = self._adjusted(1.0)
+        return self._of_labels(share) / index**2
 
     def p_at_most(self, limit: float) -> float:
         """Against "the true share is at most ``limit``": the tail whose lower bound is the limit."""
@@ -76,6 +85,27 @@ class Corrected:
     def p_at_least(self, limit: float) -> float:
         """Against "the true share is at least ``limit``"."""
         return self.mirrored().p_at_most(1 - limit)
+
+    def cases_to_tell(self, share: float, limit: float, *, power: float, alpha: float) -> int | None:
+        """Cases with which a true ``share`` is told from ``limit``, either way round; None: no number does.
+
+        As many, up to ``MOST_CASES``, as put the bound beyond the limit by as many standard errors as the
+        power asks for. Labels stay as they are, which is why there may be none.
+        """
+        from scipy import special
+
+        if share < limit:
+            return self.mirrored().cases_to_tell(1 - share, 1 - limit, power=power, alpha=alpha)
+        z_alpha, z_power = -float(special.ndtri(alpha)), float(special.ndtri(power))
+        called = share * youden(self.errors) + 1 - self.errors.specificity
+
+        def told(cases: int) -> bool:
+            size = cases / self.design_effect
+            one = replace(self, called=replace(self.called, estimate=called, cases=cases, effective=size))
+            error = math.sqrt(one.sd**2 / cases + one.fixed)
+            return one._end(z_alpha) - z_power * error >= limit
+
+        return bisect_left(range(MOST_CASES), True, key=told) if told(MOST_CASES) else None
 
     def lower(self, tail: float) -> float | None:
         """One-sided lower bound at confidence ``1 - tail``; None where undefined."""
@@ -109,11 +139,13 @@ class Corrected:
     def _half(self, z: float) -> float:
         """Half the width at z standard errors, z > 0."""
         share, called, index, _ = self._adjusted(z)
-        errors, size = self.errors, self.called.effective + z**2
-        variance = called * (1 - called) / size
-        variance += share**2 * _variance(errors.sensitivity, errors.right)
-        variance += (1 - share) ** 2 * _variance(errors.specificity, errors.wrong)
+        variance = called * (1 - called) / (self.called.effective + z**2) + self._of_labels(share)
         return z * math.sqrt(max(variance, 0.0)) / index
+
+    def _of_labels(self, share: float) -> float:
+        """What the labels add to the variance of the share called right, where ``share`` are right."""
+        right = share**2 * _variance(self.errors.sensitivity, self.errors.right)
+        return right + (1 - share) ** 2 * _variance(self.errors.specificity, self.errors.wrong)
 
     def _adjusted(self, z: float) -> tuple[float, float, float, float]:
         """Corrected share, share called right, Youden's index, and the shift of the middle, at z."""
@@ -155,8 +187,12 @@ class CorrectedDifference:
 
     @property
     def sd(self) -> float:
-        """Standard error times the root of the number of cases; more labels would lessen it too."""
+        """Standard error times the root of the number of cases: of the cases alone, not of the labels."""
         return self.called.sd / youden(self.errors)
+
+    def fixed_at(self, difference: float) -> float:
+        """The variance that the labels leave where that is the true difference; none where there is none."""
+        return difference**2 * _youden_variance(self.errors) / youden(self.errors) ** 2
 
     def p_at_most(self, limit: float) -> float:
         """Against "the true difference is at most ``limit``"."""

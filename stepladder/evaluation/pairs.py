@@ -52,7 +52,10 @@ class Difference(Protocol):
 
     @property
     def sd(self) -> float:
-        """Standard error times the root of the number of cases: clustering included."""
+        """Standard error times the root of the number of cases: of the cases alone, clustering included."""
+
+    def fixed_at(self, difference: float) -> float:
+        """Variance that more cases do not lessen where that is the true difference: of a judge's labels."""
 
     def p_at_most(self, limit: float) -> float:
         """Against "the true difference is at most ``limit``"."""
@@ -69,7 +72,8 @@ class Difference(Protocol):
 
 @dataclass(frozen=True)
 class Pair:
-    """``a`` minus ``b``. ``sd`` times 1 / sqrt(cases) is the standard error, clustering included.
+    """``a`` minus ``b``. ``sd`` times 1 / sqrt(cases) is the standard error that the cases leave, clustering
+    included; ``error.fixed_at`` tells what a judge's labels add.
 
     ``p_better`` and ``p_worse`` are exact or by permutation, against "no better" and "no worse" than ``b``;
     ``discordance`` is the share of cases on which the sides differ.

@@ -7,6 +7,7 @@ import math
 from stepladder.errors import StepladderError
 
 SMALLEST_GAP = 0.01  # nearer to a limit or margin than this, cases without end would be needed
+MOST_CASES = 100_000  # nobody collects more: a larger number is no advice
 
 
 def cases_needed(
@@ -63,6 +64,17 @@ def cases_for_share(share: float, limit: float, *, effect: float = 1.0, power: f
     spread = _normal_quantile(1 - alpha) * math.sqrt(limit * (1 - limit))
     spread += _normal_quantile(power) * math.sqrt(share * (1 - share))
     return max(2, math.ceil(effect * ((spread / gap) ** 2 + 1 / gap)))
+
+
+def room_for_cases(gap: float, fixed: float, *, power: float, alpha: float) -> float:
+    """What is left of the variance with which a ``gap`` is seen, once ``fixed`` is taken off: a share of it.
+
+    ``fixed`` is a variance that more cases do not lessen, such as that of a judge's labels. The a / N beside
+    it must be (gap / z)**2 - fixed, z the sum of the two normal quantiles: 1 / share times the cases. 0 or
+    less: no number of cases would do.
+    """
+    z = _normal_quantile(1 - alpha) + _normal_quantile(power)
+    return 1 - z**2 * fixed / gap**2
 
 
 def sd_at_margin(margin: float) -> float:

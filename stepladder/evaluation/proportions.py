@@ -19,6 +19,7 @@ from stepladder.tasks import Strict
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+_FEW_CLUSTERS = 2.0  # of equal size: with fewer, one holds most of the cases
 _TAIL = 0.025  # where Student's t stands in for the normal quantile in the effective number
 
 
@@ -56,6 +57,11 @@ class Proportion:
         """Standard error times the root of the number of cases, never 0: one case more either way."""
         share = (self.estimate * self.effective + 1) / (self.effective + 2)
         return math.sqrt(share * (1 - share) * self.design_effect)
+
+    @property
+    def fixed(self) -> float:
+        """0: cases without end would tell it."""
+        return 0.0
 
     def p_at_most(self, limit: float) -> float:
         """p-value against "the true share is at most ``limit``" (exact: Clopper & Pearson, 1934)."""
@@ -99,9 +105,11 @@ def proportion(values: ArrayLike, clusters: Sequence[str]) -> Proportion:
 
     The variance is that of a ratio of cluster sums, each cluster left out in turn (the jackknife), with
     Student's t on as many degrees of freedom as clusters of equal size would have (Kish: the square of the
-    sum of sizes over the sum of squares, less 1): a few large clusters tell less than they seem to. Cases
-    never count for more than they are. Where all values agree the clusters are counted: nothing tells how
-    alike the cases in one are.
+    sum of sizes over the sum of squares, less 1): a few large clusters tell less than they seem to. Where one
+    cluster dominates and leaves less than one degree, one is taken, since the quantile has no end below it,
+    and each cluster counts as one case, which is the most that cases in it can be alike. Cases never count
+    for more than they are. Where all values agree the clusters are counted: nothing tells how alike the cases
+    in one are.
     """
     import numpy as np
     from scipy import special
@@ -119,9 +127,11 @@ def proportion(values: ArrayLike, clusters: Sequence[str]) -> Proportion:
     variance = (size - 1) / size * float((left_out**2).sum()) / cases**2
     if variance == 0:
         return Proportion(share, cases, size, float(size))
-    degrees = cases**2 / float((sizes**2).sum()) - 1
+    worth = cases**2 / float((sizes**2).sum())  # clusters of equal size that would err as much
+    degrees = max(worth - 1, 1.0)
     widening = float((special.stdtrit(cases - 1, _TAIL) / special.stdtrit(degrees, _TAIL)) ** 2)
-    return Proportion(share, cases, size, min(cases, share * (1 - share) / variance) * widening)
+    effective = min(cases, share * (1 - share) / variance) * widening
+    return Proportion(share, cases, size, min(effective, worth) if worth < _FEW_CLUSTERS else effective)
 
 
 def undefined(estimate: float, confidence: float) -> Interval:

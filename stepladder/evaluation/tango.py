@@ -35,6 +35,10 @@ class Discordance:
         """Of the difference the other way round."""
         return replace(self, only_first=self.only_second, only_second=self.only_first)
 
+    def fixed_at(self, _difference: float) -> float:
+        """0: cases without end would tell it."""
+        return 0.0
+
     def p_at_most(self, limit: float) -> float:
         """p-value against "the true difference is at most ``limit``"."""
         return self.tail(-self.statistic(limit))

@@ -3,9 +3,10 @@
 A probe is the rung again with one thing changed. Each is asked only while the cause is still open:
 
 1. It answers where it should abstain: **grounding**.
-2. ``rag`` passes where ``prompt`` fails, and the evidence was among what retrieval gave: **knowledge**. If it
-   was not, passing proves nothing yet: another form of ``prompt`` may mend it too (**format**); if none does,
-   and the evidence alone is enough, the knowledge stood in another passage: **knowledge**.
+2. ``rag`` passes where ``prompt`` fails, and the evidence was among what retrieval gave, every id of it:
+   **knowledge**. If it was not, passing proves nothing yet: another form of ``prompt`` may mend it too
+   (**format**); if none does, and the evidence alone is enough, the knowledge stood in another passage:
+   **knowledge**.
 3. The evidence alone (``gold-evidence``) mends it. Was that evidence among what retrieval gave? Then the
    other chunks led it astray: **grounding**. Else **retrieval**, and ``gold-among-distractors`` shows
    whether better retrieval would be enough.
@@ -27,8 +28,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from stepladder.evaluation.evidence import all_given
 from stepladder.evaluation.records import Outcome
-from stepladder.knowledge.chunk import covers
 from stepladder.tasks import Case
 
 Cause = Literal["knowledge", "retrieval", "grounding", "format", "behaviour", "capability", "reference"]
@@ -95,18 +96,13 @@ class Facts:
 
     @property
     def given(self) -> bool:
-        """Whether any of the evidence stood among the passages that ``rag`` was given."""
-        return self.rag is not None and evidence_in(self.case, self.rag)
+        """Whether all of the evidence stood among the passages that ``rag`` was given."""
+        return self.rag is not None and all_given(self.case, self.rag.retrieved)
 
 
 def passes(outcome: Outcome) -> bool:
     """Whether a case is wholly right."""
     return outcome.score >= PASS
-
-
-def evidence_in(case: Case, outcome: Outcome) -> bool:
-    """Whether any of a case's evidence stands among the passages that were given."""
-    return any(covers(wanted, chunk) for wanted in case.evidence for chunk in outcome.retrieved)
 
 
 def next_probe(facts: Facts) -> Probe | None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 from stepladder.evaluation.bootstrap import Bootstrapped, bootstrap_rise
 from stepladder.evaluation.intervals import Score, score_of
-from stepladder.evaluation.power import SMALLEST_GAP, cases_for_share
+from stepladder.evaluation.judged import Corrected
+from stepladder.evaluation.power import MOST_CASES, SMALLEST_GAP, cases_for_share
 from stepladder.evaluation.proportions import proportion
 from stepladder.evaluation.records import Outcome
 from stepladder.evaluation.resampling import Resampling
@@ -53,15 +54,28 @@ class Bounded:
         """Whether the estimate, if not the bound, meets the limit."""
         return self.score.estimate >= self.limit
 
-    def cases_needed(self, level: float, power: float, of: int) -> int:
-        """Of ``of`` cases in all, how many would answer it if the estimate stays as it is."""
+    def cases_needed(self, level: float, power: float, of: int) -> int | None:
+        """Of ``of`` cases in all, how many would answer it if the estimate stays as it is.
+
+        None where nobody could collect as many: a judge's labels are too few, or one cluster is too large.
+        """
         inside = 1 / (2 * self.cases)  # a share of 0 or 1 is not known to be just that
         share = min(max(self.score.estimate, inside), 1 - inside)
         effect = self.score.sd**2 / (share * (1 - share))
         if abs(share - self.limit) < SMALLEST_GAP:
             share = self.limit + (SMALLEST_GAP if self.limit < 0.5 else -SMALLEST_GAP)
-        needed = cases_for_share(share, self.limit, effect=effect, power=power, alpha=level)
+        if isinstance(self.score, Corrected):
+            needed = self.score.cases_to_tell(share, self.limit, power=power, alpha=level)
+        else:
+            needed = cases_for_share(share, self.limit, effect=effect, power=power, alpha=level)
+        if needed is None or needed > MOST_CASES:
+            return None
         return max(of + 1, round(needed * of / self.cases))
+
+    @property
+    def few_labels(self) -> bool:
+        """Whether a judge's labels leave more error than cases without end, or as good as that, would."""
+        return self.score.fixed > self.score.sd**2 / MOST_CASES
 
     def answered(self, level: float, shown_failing: bool) -> Criterion:
         """For the record."""

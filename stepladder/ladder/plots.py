@@ -132,7 +132,7 @@ def failure_shares(gaps: Mapping[str, float]) -> str:
             axes.annotate(
                 f"{share:.0%}", (1.02, place), va="center", color=_INK, fontsize=10, annotation_clip=False
             )
-        axes.set_yticks(places, list(gaps))
+        axes.set_yticks(places, [cause.replace(", ", ",\n") for cause in gaps])
         axes.set_xlim(0, 1)
         axes.set_xticks([])
         axes.spines[:].set_visible(False)

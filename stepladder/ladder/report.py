@@ -15,6 +15,7 @@ from stepladder.ladder import plots, wording
 from stepladder.ladder.attribution import CaseLabel, Failures
 from stepladder.ladder.causes import PASS, passes
 from stepladder.ladder.form import Verdict
+from stepladder.ladder.gaps import names_of, shown
 from stepladder.ladder.tree import branches
 from stepladder.tasks import Strict
 
@@ -91,7 +92,8 @@ def render_report(
         missed=_missed(failures) if failures else [],
         quality=plots.quality_against_cost(verdict),
         volume=plots.cost_by_volume(verdict),
-        gaps=plots.failure_shares(verdict.gaps) if any(verdict.gaps.values()) else "",
+        gaps=plots.failure_shares(shown(verdict.gaps, rungs)) if any(verdict.gaps.values()) else "",
+        names=names_of(verdict.gaps, rungs),
         loss=plots.training_loss(losses) if losses else "",
         assumptions=list(dict.fromkeys(line for cost in verdict.costs.values() for line in cost.assumptions)),
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from stepladder.evaluation.power import SMALLEST_GAP, cases_needed, sd_at_margin
+from stepladder.evaluation.pairs import Pair
+from stepladder.evaluation.power import MOST_CASES, SMALLEST_GAP, cases_needed, room_for_cases, sd_at_margin
+from stepladder.ladder.criteria import Bounded
 from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.rule import rivals, ways_to_leave
 from stepladder.ladder.weigh import Weighed
@@ -12,10 +15,14 @@ from stepladder.ladder.weigh import Weighed
 
 @dataclass(frozen=True)
 class Settled:
-    """What is open, in plain words, and the cases (all, not further) that would settle it; None: unknown."""
+    """What is open, in plain words, and the cases (all, not further) that would settle it; None: unknown.
+
+    ``labels``: no number of cases would, before a judge's labels are more.
+    """
 
     open: list[str]
     cases: int | None
+    labels: bool = False
 
 
 def settle(weighed: Weighed, evidence: Evidence) -> Settled:
@@ -29,14 +36,19 @@ def settle(weighed: Weighed, evidence: Evidence) -> Settled:
     if rung is None:
         return Settled([], None)
     ways = [_cases_to_stop(weighed, rung, evidence), _cases_to_leave(weighed, rung, evidence)]
-    known = [cases for cases in ways if cases is not None]
-    return Settled(_open(weighed, rung), max(weighed.cases() + 1, min(known)) if known else None)
+    known = [cases for cases in ways if cases is not None and cases <= MOST_CASES]
+    return Settled(
+        open=_open(weighed, rung),
+        cases=max(weighed.cases() + 1, min(known)) if known else None,
+        labels=not known and _labels_are_few(weighed, rung, evidence),
+    )
 
 
 def fresh_cases(weighed: Weighed, evidence: Evidence) -> int:
     """New cases that would decide as sharply as the margin asks: they take the place of a worn set.
 
-    As many as show a score by the margin above the bar, and two rungs that are as good to be so.
+    As many as show a score by the margin above the bar, and two rungs that are as good to be so. What a
+    judge's labels leave open, no case tells.
     """
     margin, level, power = evidence.spec.margin, weighed.walk.level, evidence.evaluation.power
     best = max(weighed.order, key=lambda rung: weighed.asked[rung].score.estimate)
@@ -55,6 +67,28 @@ def _open(weighed: Weighed, rung: str) -> list[str]:
         for dearer in _rivals(weighed, rung)
         if weighed.ladder.as_good[dearer, rung] > level
     ]
+
+
+def _labels_are_few(weighed: Weighed, rung: str, evidence: Evidence) -> bool:
+    level, power = weighed.walk.level, evidence.evaluation.power
+    scores = (
+        question.few_labels and question.cases_needed(level, power, weighed.cases()) is None
+        for question in weighed.asked[rung].bounded
+        if isinstance(question, Bounded) and question.p_holds > level
+    )
+    pairs = (
+        _room_at_margin(weighed.pairs[dearer, rung], level, evidence) <= 0
+        for dearer in _rivals(weighed, rung)
+        if weighed.ladder.as_good[dearer, rung] > level
+    )
+    return any(scores) or any(pairs)
+
+
+def _room_at_margin(pair: Pair, level: float, evidence: Evidence) -> float:
+    margin = evidence.spec.margin
+    gap = max(margin - pair.difference, SMALLEST_GAP)
+    power = evidence.evaluation.power
+    return room_for_cases(gap, pair.error.fixed_at(margin), power=power, alpha=level)
 
 
 def _rivals(weighed: Weighed, rung: str) -> list[str]:
@@ -76,10 +110,11 @@ def _cases_to_stop(weighed: Weighed, rung: str, evidence: Evidence) -> int | Non
     for dearer in _rivals(weighed, rung):
         pair = weighed.pairs[dearer, rung]
         if weighed.ladder.as_good[dearer, rung] > level:
-            if pair.difference >= evidence.spec.margin:
+            room = _room_at_margin(pair, level, evidence)
+            if pair.difference >= evidence.spec.margin or room <= 0:
                 return None
             gap = max(evidence.spec.margin - pair.difference, SMALLEST_GAP)
-            sd = max(pair.sd, sd_at_margin(evidence.spec.margin))
+            sd = max(pair.sd, sd_at_margin(evidence.spec.margin)) / math.sqrt(room)
             needed.append(cases_needed(gap, sd=sd, power=power, alpha=level))
     return max(needed)
 

@@ -22,9 +22,10 @@ from typing import Any
 from pydantic import Field
 
 from stepladder.data.references import normalise
+from stepladder.evaluation.evidence import all_given
 from stepladder.evaluation.records import Outcome, RungOutcomes
 from stepladder.evaluation.score import said
-from stepladder.ladder.causes import PROBES, evidence_in, passes
+from stepladder.ladder.causes import PROBES, passes
 from stepladder.tasks import Case, Strict, TaskSpec
 
 STOCK = 0.05  # share of the cases from which an answer is a stock answer
@@ -135,7 +136,9 @@ def _informed(case: Case, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]
     with_documents = {name: one for name, one in outcomes.items() if name not in _WITHOUT_DOCUMENTS}
     if not case.answerable or not case.evidence:
         return with_documents
-    return {name: one for name, one in with_documents.items() if name in PROBES or evidence_in(case, one)}
+    return {
+        name: one for name, one in with_documents.items() if name in PROBES or all_given(case, one.retrieved)
+    }
 
 
 def _judge(case: Case, outcomes: Mapping[str, Outcome], sayings: Sayings, probed: str) -> Suspect | None:

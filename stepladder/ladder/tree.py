@@ -8,6 +8,7 @@ from stepladder.evaluation.proportions import Interval
 from stepladder.ladder.burden import WHAT_TO_CHANGE, told
 from stepladder.ladder.causes import MENDED_BY, Need
 from stepladder.ladder.form import RungVerdict, Verdict
+from stepladder.ladder.gaps import names_of
 from stepladder.tasks import Strict
 
 _MOST = 0.8  # a share of questions whose documents are found that leaves little for retrieval to mend
@@ -83,7 +84,8 @@ def _needs(verdict: Verdict, need: Need, question: str) -> Branch:
     """Yes where such failures are shown to cost the margin, the least that matters; no where less."""
     shares = {cause: verdict.gaps.get(cause, 0.0) for cause in MENDED_BY[need]}
     total = sum(shares.values())
-    named = ", ".join(f"{cause} {share:.0%}" for cause, share in shares.items() if share)
+    names = names_of(verdict.gaps, verdict.rungs)
+    named = ", ".join(f"{names[cause]} {share:.0%}" for cause, share in shares.items() if share)
     if not any(verdict.gaps.values()):
         return Branch(question=question, answer=False, evidence="no case fails")
     evidence = f"of the failing cases {total:.0%}" + (f": {named}" if named else "")

@@ -10,6 +10,8 @@ answering from documents that have changed since.
 
 from __future__ import annotations
 
+import math
+
 from stepladder.evaluation.looks import case_set_digest, responses_digest
 from stepladder.evaluation.multiplicity import holm
 from stepladder.evaluation.pairs import Pair
@@ -90,7 +92,7 @@ def decide(evidence: Evidence) -> Verdict:
         digest="",
     )
     unweighed = evidence.unweighed.why if evidence.unweighed else None
-    verdict = verdict.model_copy(update={"sentence": wording.sentence(verdict, unweighed)})
+    verdict = verdict.model_copy(update={"sentence": wording.sentence(verdict, unweighed, settled.labels)})
     warnings = [
         *champion_warnings(evidence, weighed.cases()),
         *saving_warnings(evidence, weighed.walk.promoted),
@@ -136,7 +138,7 @@ def _judge(rung: str, weighed: Weighed, evidence: Evidence) -> RungVerdict:
         cases_needed=_cases_needed(asked, level, evidence) if undecided else None,
         criteria=criteria,
         design_effect=round(max(1.0, asked.score.design_effect), DIGITS),
-        sd=round(asked.score.sd, DIGITS),
+        sd=_sd(asked.score.sd, asked.score.fixed, summary.n),
     )
 
 
@@ -181,9 +183,10 @@ def _comparisons(weighed: Weighed, best: str, evidence: Evidence) -> list[PairVe
     confidence = evidence.evaluation.confidence
     found = []
     for a, b in _worth_comparing(weighed.order, best):
-        found.append(_pair_verdict(a, b, weighed.tests.pair(a, b), confidence))
+        found.append(_pair_verdict(a, b, weighed.tests.pair(a, b), confidence, weighed.cases()))
     if weighed.champion is not None and weighed.walk.promoted:
-        found.append(_pair_verdict(weighed.walk.promoted, "champion", weighed.champion, confidence))
+        shared = len(evidence.champion.outcomes) if evidence.champion else weighed.cases()
+        found.append(_pair_verdict(weighed.walk.promoted, "champion", weighed.champion, confidence, shared))
     return found
 
 
@@ -197,7 +200,7 @@ def _worth_comparing(order: list[str], best: str) -> list[tuple[str, str]]:
     return list(dict.fromkeys(added + others))
 
 
-def _pair_verdict(a: str, b: str, pair: Pair, confidence: float) -> PairVerdict:
+def _pair_verdict(a: str, b: str, pair: Pair, confidence: float, cases: int) -> PairVerdict:
     compared = pair.comparison(confidence)
     return PairVerdict(
         a=a,
@@ -207,8 +210,13 @@ def _pair_verdict(a: str, b: str, pair: Pair, confidence: float) -> PairVerdict:
         p=round(compared.p, DIGITS),
         test=compared.test,
         discordance=round(pair.discordance, DIGITS),
-        sd=round(pair.sd, DIGITS),
+        sd=_sd(pair.sd, pair.error.fixed_at(pair.difference), cases),
     )
+
+
+def _sd(of_cases: float, fixed: float, cases: int) -> float:
+    """The whole standard error times the root of n."""
+    return round(math.sqrt(of_cases**2 + cases * fixed), DIGITS)
 
 
 def rule_of(evaluation: Evaluation, spec: TaskSpec, seed: int) -> Rule:

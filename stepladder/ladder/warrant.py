@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stepladder.evaluation.proportions import Interval
+from stepladder.ladder.standing import Standing
 from stepladder.settings import Climb, Tuning
 from stepladder.tasks import Strict
 from stepladder.tuning.curve import Prediction
@@ -40,9 +41,7 @@ class Means:
 
     Attributes:
         task: its name, for the messages.
-        cheap_holds: per cheap rung, the p-value against "it misses its bar or a guardrail", as the verdict
-            will ask it.
-        level: at which the verdict would let a rung stop the climb.
+        cheap: how each cheap rung stands before its bar and guardrails, by the verdict's own tests.
         quality: of the examples.
         estimate: what training would take.
         climb: the mode, the budget and how many doubtful examples are borne.
@@ -52,8 +51,7 @@ class Means:
     """
 
     task: str
-    cheap_holds: Mapping[str, float]
-    level: float
+    cheap: Mapping[str, Standing]
     quality: ExampleQuality
     estimate: Estimate
     climb: Climb
@@ -90,10 +88,18 @@ def weigh(bar: float, reach: Interval, means: Means) -> Warrant:
 
 
 def _bar(bar: float, means: Means) -> Check:
-    """By the verdict's own test: on an easier one training is refused and the verdict is left open."""
-    holding = [rung for rung, p in means.cheap_holds.items() if p <= means.level]
-    if holding:
-        detail = f"{holding[0]} meets the bar of {bar:.2f} and every guardrail: no adapter is needed"
+    """By the verdict's own tests: on easier ones training is refused and the verdict is left open.
+
+    An adapter on the same model does not mend what is good enough and too slow, too dear or short of cases.
+    """
+    good = {rung: one for rung, one in means.cheap.items() if one.good}
+    whole = next((rung for rung, one in good.items() if not one.beyond), None)
+    if whole:
+        detail = f"{whole} meets the bar of {bar:.2f} and every guardrail: no adapter is needed"
+        return Check(question="bar", ok=False, detail=detail)
+    if good:
+        beyond = next(iter(good.values())).beyond
+        detail = f"training would not mend what stays open: {'; '.join(beyond)}"
         return Check(question="bar", ok=False, detail=detail)
     detail = f"no cheap rung meets the bar of {bar:.2f} and every guardrail"
     return Check(question="bar", ok=True, detail=f"{detail}, at the level of the verdict")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from stepladder.ladder.burden import WHAT_TO_CHANGE, told
-from stepladder.ladder.criteria import ADAPTER_RUNGS
 from stepladder.ladder.form import Criterion, Factor, RungVerdict, Verdict
+from stepladder.ladder.gaps import UNTOLD, shown
 from stepladder.tasks import Bars
 
 WHAT_HELPS: Mapping[str, str] = {
@@ -21,18 +21,20 @@ WHAT_HELPS: Mapping[str, str] = {
     " approach",
     "reference": "several rungs agree with each other and not with the reference: look at the references",
 }
-_BEFORE_AN_ADAPTER = {
-    "behaviour": "neither documents nor another form mends it and an adapter may, which was not tried:"
-    " fine-tuning"
-}
+_UNEVEN = 2  # times the cases to a cluster: a design effect that clusters of like size do not have
+_UNTOLD = (
+    "neither documents nor another form mends it and an adapter may, which was not tried (behaviour or"
+    " capability, not told apart): fine-tuning, or where that does not help a larger base model"
+)
 
 
-def sentence(verdict: Verdict, unweighed: str | None = None) -> str:
+def sentence(verdict: Verdict, unweighed: str | None = None, labels_are_few: bool = False) -> str:
     """The whole verdict in one sentence (the field ``sentence`` itself is not read).
 
     Args:
         verdict: all the rest of it.
         unweighed: why the champion could not be compared, as a clause; None where it was, or there is none.
+        labels_are_few: whether a judge's labels leave what is open open, whatever the number of cases.
     """
     if verdict.decision == "promote" and verdict.rung:
         return _promote(verdict, verdict.rung)
@@ -45,7 +47,7 @@ def sentence(verdict: Verdict, unweighed: str | None = None) -> str:
             f" shown to be better on these cases, or {enough}."
         )
     if verdict.decision == "inconclusive":
-        return _inconclusive(verdict)
+        return _inconclusive(verdict, labels_are_few)
     return _none(verdict)
 
 
@@ -108,10 +110,10 @@ def advice(gaps: Mapping[str, float], rungs: Collection[str]) -> list[str]:
         gaps: shares of the failing cases by cause.
         rungs: those that ran: without an adapter's, nobody knows what one mends.
     """
-    adapted = any(rung in ADAPTER_RUNGS for rung in rungs)
-    helps = WHAT_HELPS if adapted else {**WHAT_HELPS, **_BEFORE_AN_ADAPTER}
+    helps = {**WHAT_HELPS, UNTOLD: _UNTOLD}
     shares = sorted(
-        gaps.items(), key=lambda item: (item[0] == "knowledge" and "rag" in rungs, -item[1], item[0])
+        shown(gaps, rungs).items(),
+        key=lambda item: (item[0] == "knowledge" and "rag" in rungs, -item[1], item[0]),
     )
     return [
         f"in {share:.0%} of the failing cases {helps.get(cause, cause)}"
@@ -147,10 +149,10 @@ def _promote(verdict: Verdict, rung: str) -> str:
     )
 
 
-def _inconclusive(verdict: Verdict) -> str:
+def _inconclusive(verdict: Verdict, labels_are_few: bool) -> str:
     judged = verdict.rungs[verdict.unsettled or next(iter(verdict.rungs))]
     cases = verdict.cases_needed
-    needs = f"about {cases:,} cases like these would settle it" if cases else _missing(judged)
+    needs = f"about {cases:,} cases like these would settle it" if cases else _missing(judged, labels_are_few)
     enough = [name for name, one in verdict.rungs.items() if one.eligible]
     meanwhile = f"; {enough[0]} is shown to be good enough meanwhile" if enough else ""
     return (
@@ -159,16 +161,22 @@ def _inconclusive(verdict: Verdict) -> str:
     )
 
 
-def _missing(judged: RungVerdict) -> str:
+def _missing(judged: RungVerdict, labels_are_few: bool) -> str:
     """What has to come where no number of cases like these would settle it."""
     unmeasured = {one.name for one in judged.criteria if one.state == "open" and one.estimate is None}
     if "forgetting" in unmeasured:
         return "what its adapter forgets has to be measured"
     if any(one.name == "forgetting" and one.state == "open" for one in judged.criteria):
         return "its adapter has to forget less, or bars.forgetting to allow more: no case tells of that"
+    if labels_are_few:
+        return "more labels for the judge are needed: no number of cases makes up for so few"
     if unmeasured:
         return f"unanswerable cases are needed, to show its {' and '.join(sorted(unmeasured))}"
-    return "cases of more than one cluster are needed" if judged.clusters == 1 else "more cases are needed"
+    if judged.clusters == 1:
+        return "cases of more than one cluster are needed"
+    uneven = judged.design_effect > _UNEVEN * judged.n / judged.clusters
+    more = "cases of more clusters are needed: a few clusters hold most of these"
+    return more if uneven else "more cases are needed"
 
 
 def what_helps(verdict: Verdict) -> list[str]:

@@ -13,11 +13,14 @@ from stepladder.evaluation.evidence import Places
 from stepladder.evaluation.multiplicity import full_level
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.summary import ordered, resampling
+from stepladder.evaluation.usage import usage_of
 from stepladder.evaluation.variants import Choice
 from stepladder.files import write_json
 from stepladder.ladder.attribution import Failures, Tried, attribute, probes_among
 from stepladder.ladder.criteria import ask
 from stepladder.ladder.diagnose import Diagnosis, diagnose
+from stepladder.ladder.gaps import shown
+from stepladder.ladder.standing import Standing, standing_of
 from stepladder.ladder.warrant import Means
 from stepladder.stages.costs import cost_of
 from stepladder.stages.evaluate import PLACES, cheap_rungs
@@ -90,9 +93,7 @@ def _means(workspace: Workspace, task: Task, rows: Prepared, tried: Tried) -> Me
     settings = workspace.settings
     return Means(
         task=task.name,
-        cheap_holds={rung: _holds(workspace, task, one) for rung, one in tried.cheap.items()},
-        # One more: a champion that serves takes a share in the verdict, and may serve by then.
-        level=full_level(settings.evaluation.alpha, len(task.rungs) + 1),
+        cheap={rung: _standing(workspace, task, one) for rung, one in tried.cheap.items()},
         quality=_quality(workspace.prepared(task.name), task, rows),
         estimate=_estimate(workspace, task, rows, tried.cheap),
         climb=settings.climb,
@@ -100,12 +101,15 @@ def _means(workspace: Workspace, task: Task, rows: Prepared, tried: Tried) -> Me
     )
 
 
-def _holds(workspace: Workspace, task: Task, outcomes: RungOutcomes) -> float:
-    """The verdict's p-value against "it misses its bar or a guardrail", for a rung without an adapter."""
+def _standing(workspace: Workspace, task: Task, outcomes: RungOutcomes) -> Standing:
+    """How a rung without an adapter stands, at the level of the verdict."""
     settings, bars = workspace.settings, task.spec.bars
     cost = 0.0 if bars.cost_per_1000 is None else cost_of(workspace, task.name, outcomes).per_1000
     how = resampling(settings.evaluation, settings.seed, outcomes)
-    return ask(outcomes.rung, ordered(outcomes), bars, how, forgetting=None, cost_per_1000=cost).p_holds
+    asked = ask(outcomes.rung, ordered(outcomes), bars, how, forgetting=None, cost_per_1000=cost)
+    # One more: a champion that serves takes a share in the verdict, and may serve by then.
+    level = full_level(settings.evaluation.alpha, len(task.rungs) + 1)
+    return standing_of(outcomes.rung, asked, bars, usage_of(outcomes).latency_p95_ms, level)
 
 
 def _quality(prepared: Path, task: Task, rows: Prepared) -> ExampleQuality:
@@ -145,7 +149,8 @@ def _choice(workspace: Workspace, name: str, rung: str) -> Choice:
 
 def _tell(name: str, diagnosis: Diagnosis) -> None:
     failures, warrant = diagnosis.failures, diagnosis.warrant
-    shares = ", ".join(f"{cause} {share:.0%}" for cause, share in failures.gaps.items() if share)
+    gaps = shown({str(cause): share for cause, share in failures.gaps.items()}, ())
+    shares = ", ".join(f"{cause} {share:.0%}" for cause, share in gaps.items() if share)
     failing = f"{failures.failing} of {failures.cases} cases"
     say(f"diagnose {name}: a cheap rung fails {failing} ({shares or 'none'})")
     if failures.suspects:

@@ -60,6 +60,22 @@ def test_more_labels_and_more_cases_both_narrow_it() -> None:
     assert width(10**6, 50) > 0.1, "cases without end do not make up for few labels"
 
 
+def test_the_error_is_that_of_the_cases_and_a_floor_that_the_labels_set() -> None:
+    """Their sum is half the width at one standard error; the floor is what cases without end leave."""
+    for cases in (50, 160, 10**9):
+        one = corrected(0.7, cases)
+        assert one.sd**2 / cases + one.fixed == pytest.approx(one._half(1.0) ** 2)
+    assert one.fixed == pytest.approx(one._half(1.0) ** 2, rel=1e-6)
+    rng = np.random.default_rng(5)
+    sensitivity, specificity = rng.binomial(100, 0.9, 20000) / 100, rng.binomial(60, 0.8, 20000) / 60
+    simulated = ((0.7 + specificity - 1) / (sensitivity + specificity - 1)).std()
+    assert math.sqrt(one.fixed) == pytest.approx(simulated, rel=0.05)
+    pair = CorrectedDifference(Discordance(30, 10, 100, math.inf, 0.6), ERRORS)
+    simulated = (0.1 * 0.7 / (sensitivity + specificity - 1)).std()
+    assert math.sqrt(pair.fixed_at(0.1)) == pytest.approx(simulated, rel=0.1)
+    assert pair.fixed_at(0) == 0
+
+
 @pytest.mark.parametrize("truth", [0.05, 0.5, 0.85, 0.97])
 @pytest.mark.parametrize("cases", [50, 200, 1000])
 def test_it_covers_the_truth_where_uncorrected_scores_do_not(truth: float, cases: int) -> None:

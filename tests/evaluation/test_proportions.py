@@ -126,6 +126,35 @@ def test_clustered_intervals_cover_and_naive_ones_do_not(cases: int, truth: floa
     assert naive < covered
 
 
+@pytest.mark.parametrize(("large", "single"), [(150, 10), (999, 1), (10**6, 1)])
+def test_a_cluster_that_holds_nearly_all_cases_leaves_numbers_that_can_be_reckoned_with(
+    large: int, single: int
+) -> None:
+    """Student's t on a hundredth of a degree of freedom is 10^152: there were 10^-305 effective cases."""
+    clusters = ["large"] * large + [f"{i}" for i in range(single)]
+    scores = np.ones(large + single)
+    scores[: large // 5] = scores[-1] = 0
+    share = proportion(scores, clusters)
+    assert 0.01 < share.effective < large**2 / (large**2 + single) + 1
+    assert share.design_effect < 100 * len(clusters)
+    assert share.lower(0.05) < 0.01, "it tells nothing"
+    assert share.p_at_most(0.7) > 0.8
+
+
+@pytest.mark.parametrize("sizes", [[150, *[1] * 10], [150, *[1] * 60], [999, 1]])
+@pytest.mark.parametrize("truth", [0.5, 0.8, 0.95])
+def test_bounds_hold_where_one_cluster_dominates(sizes: list[int], truth: float) -> None:
+    """400 draws, correlation 1/3. With one degree of freedom alone those of 999 and 1 hold 95% at 99%."""
+    generator = np.random.default_rng(21)
+    clusters = [str(i) for i, size in enumerate(sizes) for _ in range(size)]
+    held = 0
+    for _ in range(400):
+        rates = np.repeat(generator.beta(2 * truth, 2 * (1 - truth), len(sizes)), sizes)
+        share = proportion((generator.random(len(clusters)) < rates).astype(float), clusters)
+        held += share.lower(0.01) <= truth
+    assert held / 400 >= 0.985
+
+
 def test_the_variance_is_that_of_the_jackknife_over_clusters() -> None:
     """Each cluster left out in turn, by hand: of unequal size a few of them make most of the error."""
     generator = np.random.default_rng(4)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from random import Random
 
 import numpy as np
@@ -19,6 +20,7 @@ from stepladder.evaluation.power import cases_for_share, cases_needed
 from stepladder.evaluation.resampling import DEFAULT, Resampling, Statistic
 
 QUICK = Resampling(resamples=400)
+Score = Callable[[np.ndarray], float]
 
 
 def _compared(a: ArrayLike, b: ArrayLike, clusters: Sequence[str], how: Resampling = DEFAULT) -> Comparison:
@@ -110,6 +112,62 @@ def test_sign_flip_on_few_clusters_is_exact_and_agrees_with_scipy() -> None:
     theirs = stats.permutation_test(
         (a, b), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", vectorized=True
     )
+    assert ours.test == "exact cluster sign-flip permutation"
+    assert ours.p == pytest.approx(theirs.pvalue)
+
+
+def every_swap(a: np.ndarray, b: np.ndarray, clusters: Sequence[str], score: Score) -> tuple[float, float]:
+    """One-sided p-values by a plain loop: cases are copied and swapped, and the scores computed anew."""
+    groups = [[i for i, one in enumerate(clusters) if one == name] for name in dict.fromkeys(clusters)]
+    observed, found = score(a) - score(b), []
+    for swaps in itertools.product((False, True), repeat=len(groups)):
+        left, right = a.copy(), b.copy()
+        for group in itertools.compress(groups, swaps):
+            left[group], right[group] = b[group], a[group]
+        found.append(score(left) - score(right))
+    above = sum(one >= observed - 1e-12 for one in found) / len(found)
+    return above, sum(one <= observed + 1e-12 for one in found) / len(found)
+
+
+def micro_f1(counts: np.ndarray) -> float:
+    tp, fp, fn = (sum(float(row[i]) for row in counts) for i in range(3))
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("statistic", ["mean", "binary mean", "micro-f1"])
+def test_swaps_of_whole_clusters_agree_with_a_loop_over_all_of_them(statistic: str, size: int) -> None:
+    """2 ** 10 swaps; cases are shuffled, and clusters lose a case or two."""
+    generator = np.random.default_rng(6)
+    clusters = [str(name) for name in generator.permutation(names(10, size))][: 10 * size - size // 2]
+    cases = len(clusters)
+    if statistic == "micro-f1":
+        a, b = (generator.integers(0, 4, size=(cases, 3)).astype(float) for _ in range(2))
+        a[:, 0] += generator.integers(0, 2, size=cases)
+        found = pair_of(a, b, clusters, "micro-f1", Resampling(resamples=2000))
+        above, below = every_swap(a, b, clusters, micro_f1)
+    else:
+        a, b = generator.random(cases), generator.random(cases) * 0.8
+        if statistic == "binary mean":
+            a, b = (a > 0.3).astype(float), (b > 0.3).astype(float)
+        found = pair_of(a, b, clusters, "mean", Resampling(resamples=2000))
+        above, below = every_swap(a, b, clusters, lambda scores: float(scores.mean()))
+    if found.test != "exact McNemar":
+        assert found.test == "exact cluster sign-flip permutation"
+    assert 0.01 < above < 0.9, "a case that tells something"
+    assert (found.p_better, found.p_worse) == pytest.approx((above, below))
+
+
+def test_swaps_of_clusters_of_several_cases_agree_with_scipy_on_their_sums() -> None:
+    from scipy import stats
+
+    generator = np.random.default_rng(8)
+    a, b = generator.random(30), generator.random(30) * 0.9
+    sums = [side.reshape(10, 3).sum(axis=1) for side in (a, b)]
+    theirs = stats.permutation_test(
+        sums, lambda x, y, axis: np.sum(x - y, axis=axis), permutation_type="samples", vectorized=True
+    )
+    ours = _compared(a, b, names(10, 3), how=Resampling(resamples=2000))
     assert ours.test == "exact cluster sign-flip permutation"
     assert ours.p == pytest.approx(theirs.pvalue)
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stepladder.evaluation.records import Outcome, RungOutcomes
-from stepladder.evaluation.resampling import Resampling
+from stepladder.evaluation.judged import Corrected
+from stepladder.evaluation.proportions import Interval, Proportion
+from stepladder.evaluation.records import JudgeRecord, Outcome, RungOutcomes
+from stepladder.evaluation.resampling import JudgeErrors, Resampling
 from stepladder.evaluation.summary import ordered
-from stepladder.ladder.criteria import Asked, ask, forgotten
+from stepladder.ladder.criteria import Asked, Bounded, ask, forgotten
 from stepladder.ladder.evidence import Evidence
 from stepladder.ladder.verdict import decide
 from stepladder.ladder.wording import reasons
@@ -106,6 +108,79 @@ def test_a_p95_within_the_limit_is_not_enough_without_its_bound(rows: list[Outco
 def test_more_cases_than_there_are_would_answer_an_open_question(rows: list[Outcome]) -> None:
     question = asked(rows, abstention=0.75).bounded[1]
     assert question.cases_needed(0.05, 0.8, of=160) > 160
+
+
+def test_where_one_cluster_dominates_clusters_are_asked_for(
+    ladder: Ladder, evidence_of: MakeEvidence
+) -> None:
+    alone = ladder({"prompt": 0.75, "rag": None, "lora": None, "lora+rag": None}, clusters=160, size=1)
+    cases = [
+        one.model_copy(update={"cluster": "large" if i < 150 else one.id})
+        for i, one in enumerate(alone["prompt"].outcomes)
+    ]
+    verdict = decide(evidence_of({"prompt": alone["prompt"].model_copy(update={"outcomes": cases})}))
+    assert verdict.decision == "inconclusive"
+    assert (verdict.cases_needed, verdict.rungs["prompt"].cases_needed) == (None, None)
+    assert "cases of more clusters are needed" in verdict.sentence
+
+
+def judged(labels: int, cases: int = 160) -> Bounded:
+    """A score that people would put at .80, against a bar of .70: .74 are called right."""
+    errors = JudgeErrors(sensitivity=0.9, right=labels, specificity=0.9, wrong=labels)
+    return Bounded("score", 0.7, Corrected(Proportion(0.74, cases, cases, float(cases)), errors), cases)
+
+
+def share_shown(labels: int, cases: int, level: float) -> float:
+    """How often such a score is shown to hold the bar, over 2,000 draws of the cases and of the labels."""
+    rng = np.random.default_rng(9)
+    draws = [rng.binomial(n, p, 2000) for n, p in ((cases, 0.74), (labels, 0.9), (labels, 0.9))]
+    shown = 0
+    for right, sensitive, specific in zip(*draws, strict=True):
+        errors = JudgeErrors(
+            sensitivity=sensitive / labels, right=labels, specificity=specific / labels, wrong=labels
+        )
+        share = Corrected(Proportion(right / cases, cases, cases, float(cases)), errors)
+        shown += share.p_at_most(0.7) <= level
+    return shown / 2000
+
+
+def test_few_labels_leave_a_judges_score_open_whatever_the_number_of_cases() -> None:
+    question = judged(60)
+    assert math.sqrt(question.score.fixed) == pytest.approx(0.043, abs=0.001)
+    assert question.few_labels
+    assert question.cases_needed(0.011, 0.8, of=160) is None
+    assert share_shown(60, 10_000, 0.011) < 0.8
+    sure = judged(10**9)
+    called = Bounded("score", 0.66, sure.score.called, 160)
+    assert not sure.few_labels
+    assert sure.cases_needed(0.011, 0.8, of=160) == pytest.approx(
+        called.cases_needed(0.011, 0.8, of=160), rel=0.1
+    )
+
+
+@pytest.mark.parametrize(("labels", "level"), [(100, 0.05), (400, 0.05), (400, 0.011)])
+def test_the_cases_told_for_a_judges_score_are_enough_as_often_as_the_power_says(
+    labels: int, level: float
+) -> None:
+    cases = judged(labels).cases_needed(level, 0.8, of=160)
+    assert cases is not None
+    assert cases > judged(10**9).cases_needed(level, 0.8, of=160), "labels have their error too"
+    assert share_shown(labels, cases, level) == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize(("labels", "said"), [(60, "more labels for the judge"), (200, "cases like these")])
+def test_a_verdict_asks_for_labels_where_they_are_what_is_missing(
+    ladder: Ladder, evidence_of: MakeEvidence, labels: int, said: str
+) -> None:
+    errors = JudgeErrors(sensitivity=0.9, right=labels, specificity=0.9, wrong=labels)
+    agreed = Interval(estimate=0.8, low=0.7, high=0.9, confidence=0.95, method="cluster bootstrap")
+    judge = JudgeRecord(model="m", digest="d", labels=2 * labels, kappa=agreed, errors=errors)
+    rungs = ladder({"lora+rag": 0.74}, clusters=160, size=1)
+    outcomes = {rung: one.model_copy(update={"judge": judge}) for rung, one in rungs.items()}
+    verdict = decide(evidence_of(outcomes))
+    assert verdict.decision == "inconclusive"
+    assert said in verdict.sentence
+    assert (verdict.cases_needed is None) == (labels == 60)
 
 
 def lost(rise: float, spread: float, items: int = 40, seed: int = 0) -> Forgetting:

@@ -13,6 +13,7 @@ from stepladder.evaluation.resampling import Resampling
 from stepladder.ladder.attribution import Failures, Tried, attribute
 from stepladder.ladder.causes import CAUSES, MENDED_BY
 from stepladder.ladder.diagnose import reach_of
+from stepladder.ladder.gaps import UNTOLD, shown
 from stepladder.ladder.wording import WHAT_HELPS
 from stepladder.tasks import Bars, Case, TaskSpec
 from tests.ladder.world import BARE_GAPS, CAUSE, GAPS, REVIEWS, SPEC, make_world, with_adapters
@@ -51,6 +52,16 @@ def test_before_there_is_an_adapter_the_rest_is_told_apart_already(tried: Tried,
     later = ("capability", "reference")  # a single rung with its probes disputes no reference
     right = {gap: share_right(failures, gaps, gap) for gap in GAPS if gap not in later}
     assert min(right.values()) >= 0.95, right
+    # Nothing mends these two either: with behaviour they are the row that is not told apart.
+    causes = {label.id: label.cause for label in failures.labels}
+    for gap in later:
+        left = [causes.get(f"case-{i:04d}") == "behaviour" for i, one in enumerate(gaps) if one == gap]
+        assert sum(left) / len(left) >= 0.95, gap
+    untold = shown(failures.gaps, tried.cheap)
+    assert untold[UNTOLD] == failures.gaps["behaviour"]
+    assert {"behaviour", "capability"}.isdisjoint(untold)
+    hopeless = attribute(replace(tried, adapter_expected=False))
+    assert shown(hopeless.gaps, tried.cheap) == hopeless.gaps, "a pilot left no hope: capability"
 
 
 @pytest.mark.parametrize("spec", [SPEC, REVIEWS], ids=["answers", "reviews in JSON, by F1"])
@@ -151,6 +162,17 @@ def test_a_retrieval_failure_names_the_rank_and_what_stood_in_its_place(tmp_path
     assert labels[0].place is not None
     assert labels[0].place.displaced_by == "page-3#"
     assert {label.behind for label in labels} == {None}, "among distractors too the evidence is enough"
+
+
+def test_half_of_the_evidence_is_not_the_evidence(tmp_path: Path) -> None:
+    """Both pages are needed and one is given first of three: better retrieval helps, training does not."""
+    tried, _ = make_world(["halves"] * 12, tmp_path)
+    failures = attribute(tried)
+    assert {(label.cause, label.behind) for label in failures.labels} == {("retrieval", None)}
+    places = [label.place for label in failures.labels if label.place]
+    assert {(place.rank, place.given) for place in places} == {(7, False), (None, False)}
+    assert places[0].displaced_by == "page-2#"
+    assert reach_of(tried, failures).estimate == 0
 
 
 def test_a_second_fault_behind_the_first_is_told(tmp_path: Path) -> None:

@@ -192,6 +192,24 @@ def test_causes_come_with_their_intervals_and_misses_with_their_rank(report: Mak
     assert re.search(r"case-1\s*4\s*page#other", page.text)
 
 
+def test_what_is_not_told_apart_has_a_row_of_its_own_until_an_adapter_answers(
+    report: MakeReport, ladder: Ladder
+) -> None:
+    gaps = dict.fromkeys(CAUSES, 0.0) | {"behaviour": 1.0}
+    share = Interval(estimate=1.0, low=0.4, high=1.0, confidence=0.95, method="m")
+    failures = FAILURES.model_copy(update={"gaps": gaps, "shares": dict.fromkeys(CAUSES, share)})
+    verdict, html, page = report(
+        ladder({"lora": None, "lora+rag": None}), gaps=gaps, failures=failures, losses=None
+    )
+    assert verdict.gaps["behaviour"] == 1, "the record keeps the key"
+    assert '<th scope="row">behaviour or capability, not told apart</th>' in html
+    assert "behaviour or capability, not told apart 100%" in html, "the plot in words"
+    assert "capability 0%" not in html
+    _, html, page = report(gaps=gaps, failures=failures)
+    assert '<th scope="row">behaviour</th>' in html
+    assert "not told apart" not in page.text
+
+
 def test_slices_are_compared_with_holms_p(report: MakeReport) -> None:
     verdict, _, page = report()
     assert verdict.slices is not None

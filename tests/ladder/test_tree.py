@@ -54,6 +54,15 @@ def test_a_cause_answers_yes_only_where_it_is_shown_to_matter(share: float, answ
     assert tree(gaps={"behaviour": 1.0}, needs={})["Does a gap in behaviour remain?"].answer is None
 
 
+def test_what_no_adapter_was_asked_is_not_called_behaviour() -> None:
+    cheap = {rung: score for rung, score in SCORES.items() if not rung.startswith("lora")}
+    gaps = {"grounding": 0.25, "behaviour": 0.75, "capability": 0.0}
+    question = "Does a gap in behaviour remain?"
+    untold = "grounding 25%, behaviour or capability, not told apart 75%"
+    assert untold in tree(cheap, gaps=gaps)[question].evidence
+    assert "grounding 25%, behaviour 75%" in tree(gaps=gaps)[question].evidence
+
+
 def test_a_task_without_documents_leaves_open_whether_knowledge_is_missing() -> None:
     alone = {rung: score for rung, score in SCORES.items() if "rag" not in rung}
     assert tree(alone)["Is knowledge missing?"].answer is None

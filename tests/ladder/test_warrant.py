@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from stepladder.evaluation.proportions import Interval
+from stepladder.ladder.standing import Standing
 from stepladder.ladder.warrant import Means, weigh
 from stepladder.settings import Climb, Tuning
 from stepladder.tuning.curve import Prediction
@@ -15,8 +16,7 @@ from stepladder.tuning.gate import ExampleQuality
 
 MEANS = Means(
     task="my-task",
-    cheap_holds={"prompt": 1.0, "rag": 0.02},
-    level=0.045 / 4,
+    cheap={"prompt": Standing(good=False), "rag": Standing(good=False, beyond=("rag is too slow",))},
     quality=ExampleQuality(given=1600, duplicates=100, train=1500),
     estimate=Estimate(tokens=60000, seconds=400, cost=0.01, tokens_per_s=150),
     climb=Climb(),
@@ -45,8 +45,17 @@ def test_where_all_speaks_for_it_the_reason_says_what_was_not_measured() -> None
     ("means", "why"),
     [
         (
-            {"cheap_holds": {"prompt": 1.0, "rag": 0.011}},
+            {
+                "cheap": {
+                    "prompt": Standing(good=True, beyond=("prompt is slow",)),
+                    "rag": Standing(good=True),
+                }
+            },
             "rag meets the bar of 0.80 and every guardrail: no adapter is needed",
+        ),
+        (
+            {"cheap": {"prompt": Standing(good=True, beyond=("prompt is too slow",))}},
+            "training would not mend what stays open: prompt is too slow",
         ),
         (
             {"quality": ExampleQuality(given=999, duplicates=0, train=999)},

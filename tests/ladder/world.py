@@ -47,7 +47,7 @@ REVIEWS = TaskSpec(
 TOP_K = 3
 DEPTH = 10
 GAPS = ("none", "knowledge", "retrieval", "distracted", "rash", "memory", "format", "behaviour", "capability",
-        "reference", "primed", "elsewhere", "bold", "misled")  # fmt: skip
+        "reference", "primed", "elsewhere", "bold", "misled", "halves")  # fmt: skip
 BARE_GAPS = ("none", "format", "behaviour", "capability", "reference")
 CAUSE = {
     "none": None,
@@ -58,7 +58,9 @@ CAUSE = {
     "distracted": "grounding",  # led astray by other chunks
     "rash": "grounding",  # answers where it should abstain
     "memory": "grounding",  # answers against the evidence
+    "halves": "retrieval",  # needs two pages, of which only one is found
 }
+SECOND = 100_000  # what the second page of a case that needs two adds to its number
 UNANSWERABLE = ("rash", "bold")
 SHOTS = [
     Example.model_validate({"prompt": f"What is the value of shown {i}?", "completion": f"shown-{i}"})
@@ -79,7 +81,7 @@ def page(number: int) -> Chunk:
 class MadeUpRetriever:
     """Evidence first, or seventh (even cases) or nowhere (odd ones) where the gap is retrieval.
 
-    Nowhere too where it is not the evidence that mends a case.
+    Nowhere too where it is not the evidence that mends a case. Of two pages of evidence the second stands so.
     """
 
     def __init__(self, gaps: Sequence[str]) -> None:
@@ -96,6 +98,8 @@ class MadeUpRetriever:
         nowhere = dict.fromkeys(("rash", "bold", "primed", "elsewhere"))
         place = {"retrieval": 6 if number % 2 == 0 else None, **nowhere}.get(self._gaps[number], 0)
         ranked = others if place is None else [*others[:place], page(number), *others[place:]]
+        if self._gaps[number] == "halves" and number % 2 == 0:
+            ranked = [*ranked[:6], page(number + SECOND), *ranked[6:]]
         return [Retrieved(chunk=chunk, score=1.0) for chunk in ranked]
 
     def chunks_for(self, evidence: Sequence[str]) -> list[Chunk]:
@@ -140,6 +144,8 @@ class MadeUpResponder:
         truth = _written(self.spec, f"value-{number}", number)
         junk = _written(self.spec, f"junk-{chance(number, self.tuned, request.messages):.6f}", number)
         sees = truth in asked or not self.documents
+        if self.gaps[number] == "halves":
+            sees = sees and f"value-{number + SECOND}." in asked
         shown = formed or len(request.messages) > 2
         right = self._right(self.gaps[number], sees, asked.count("The value of"), shown)
         if chance("noise", number, self.tuned, request.messages, formed) < self.noise:
@@ -157,6 +163,7 @@ class MadeUpResponder:
             "none": True,
             "knowledge": sees,
             "retrieval": sees,
+            "halves": sees,
             "reference": sees,
             "distracted": sees and passages == 1,
             "rash": False,
@@ -207,7 +214,7 @@ def make_world(
             input=f"What is the value of key {number}?",
             reference=_reference(spec, gap, number),
             answerable=gap not in UNANSWERABLE,
-            evidence=[f"page-{number}"] if documents and gap not in UNANSWERABLE else [],
+            evidence=_evidence(gap, number) if documents else [],
             cluster=f"cluster-{number // cluster}",
         )
         for number, gap in enumerate(gaps)
@@ -223,6 +230,12 @@ def make_world(
     how = Resampling(resamples=200)
     tried = Tried(spec=spec, cases=cases, cheap=cheap, probes=probes, places=places, how=how)
     return tried, responder
+
+
+def _evidence(gap: str, number: int) -> list[str]:
+    if gap in UNANSWERABLE:
+        return []
+    return [f"page-{number}", *([f"page-{number + SECOND}"] if gap == "halves" else [])]
 
 
 def _reference(spec: TaskSpec, gap: str, number: int) -> Any:

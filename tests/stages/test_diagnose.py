@@ -167,6 +167,33 @@ def test_a_cheap_rung_that_breaks_a_guardrail_does_not_end_the_climb(workspace: 
     assert diagnosed(workspace).warrant.checks[0].ok
 
 
+@pytest.mark.parametrize(
+    ("bars", "latency_ms", "why"),
+    [
+        ({"latency_p95_ms": 2}, 1, "40 cases do not show its latency to be: more are needed"),
+        ({"latency_p95_ms": 2}, 8, "too slow: its p95 latency of 8 ms is 4 times the 2 ms"),
+        ({"cost_per_1000": 1e-9}, 1, "too dear"),
+        ({"abstention": 0.7}, 1, "to show its abstention, unanswerable cases are needed"),
+    ],
+    ids=["too few cases", "too slow", "too dear", "no unanswerable case"],
+)
+def test_where_only_speed_price_or_a_missing_case_is_open_nothing_is_trained(
+    workspace: Workspace, bars: dict[str, float], latency_ms: float, why: str
+) -> None:
+    upkeep = Upkeep(chunks=3600, chunks_per_s=1, index_s=0, hardware="2 cores")
+    save(workspace.index("keys") / UPKEEP, upkeep)
+    slow = outcomes_in(workspace.base("keys"))["rag"].outcomes[0].response
+    with_rag(workspace, 40, response=slow.model_copy(update={"latency_ms": latency_ms}))
+    asked = SPEC.model_copy(update={"bars": SPEC.bars.model_copy(update=bars)})
+    write_json(workspace.task("keys").folder / "task.yaml", asked.model_dump(mode="json"))
+    warrant = diagnosed(workspace).warrant
+    assert not warrant.train
+    assert why in warrant.reason
+    assert ("set `models.base`" in warrant.reason) == ("too slow" in why or "too dear" in why)
+    with_rag(workspace, 20)
+    assert diagnosed(workspace).warrant.checks[0].ok, "where the score is open too, training may mend it"
+
+
 def test_a_pilot_that_shows_no_hope_stops_training_and_calls_it_capability(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
