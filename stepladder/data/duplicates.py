@@ -27,8 +27,8 @@ WORDS_PER_SHINGLE = 5
 FEWEST_WORDS = 10
 
 _WORD = re.compile(r"\w+")
-_Shingle = tuple[str, ...]
-_EDGE = ("",) * (WORDS_PER_SHINGLE - 1)
+Shingle = tuple[str, ...]
+EDGE = ("",) * (WORDS_PER_SHINGLE - 1)
 
 
 class Pair(NamedTuple):
@@ -44,18 +44,26 @@ def normal_form(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def shingles(text: str) -> frozenset[_Shingle]:
+def shingles(text: str) -> frozenset[Shingle]:
     """The set that stands for a text: its word 5-grams, or for a short text all its words as one."""
-    folded = text.casefold()
-    words = tuple(_WORD.findall(folded)) or (normal_form(folded),)
+    return shingles_of(words_of(text) or (normal_form(text),))
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text, case folded."""
+    return tuple(_WORD.findall(text.casefold()))
+
+
+def shingles_of(words: tuple[str, ...]) -> frozenset[Shingle]:
+    """The set that stands for a text of these words."""
     if len(words) < FEWEST_WORDS:
         return frozenset([words])
-    padded = (*_EDGE, *words, *_EDGE)
+    padded = (*EDGE, *words, *EDGE)
     starts = len(padded) - WORDS_PER_SHINGLE + 1
     return frozenset(padded[start : start + WORDS_PER_SHINGLE] for start in range(starts))
 
 
-def jaccard(a: frozenset[_Shingle], b: frozenset[_Shingle]) -> float:
+def jaccard(a: frozenset[Shingle], b: frozenset[Shingle]) -> float:
     """Share of the shingles of either text that both have, in [0, 1]."""
     shared = len(a & b)
     return shared / (len(a) + len(b) - shared)
@@ -77,7 +85,7 @@ def near_duplicates(texts_a: Sequence[str], texts_b: Sequence[str] | None, thres
     index = _index_prefixes(sets_b, frequency, threshold)
     pairs = []
     for i, a in enumerate(sets_a):
-        candidates = {j for shingle in _prefix(a, frequency, threshold) for j in index.get(shingle, ())}
+        candidates = {j for shingle in rarest(a, frequency, threshold) for j in index.get(shingle, ())}
         for j in sorted(candidates):
             if texts_b is None and j <= i:
                 continue
@@ -88,16 +96,16 @@ def near_duplicates(texts_a: Sequence[str], texts_b: Sequence[str] | None, thres
 
 
 def _index_prefixes(
-    sets: list[frozenset[_Shingle]], frequency: Counter[_Shingle], threshold: float
-) -> dict[_Shingle, list[int]]:
-    index: dict[_Shingle, list[int]] = defaultdict(list)
+    sets: list[frozenset[Shingle]], frequency: Counter[Shingle], threshold: float
+) -> dict[Shingle, list[int]]:
+    index: dict[Shingle, list[int]] = defaultdict(list)
     for position, item in enumerate(sets):
-        for shingle in _prefix(item, frequency, threshold):
+        for shingle in rarest(item, frequency, threshold):
             index[shingle].append(position)
     return index
 
 
-def _prefix(item: frozenset[_Shingle], frequency: Counter[_Shingle], threshold: float) -> list[_Shingle]:
+def rarest(item: frozenset[Shingle], frequency: Counter[Shingle], threshold: float) -> list[Shingle]:
     """The rarest shingles, of which one is shared by every set that is similar enough."""
     ordered = sorted(item, key=lambda shingle: (frequency[shingle], shingle))
     return ordered[: len(item) - math.ceil(threshold * len(item) - 1e-9) + 1]

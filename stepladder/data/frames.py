@@ -1,19 +1,20 @@
 """A task's rows as tables for validation, one dictionary a row; nothing raises on a bad row.
 
-Columns named after a fault (``form``, ``roles``, ``answer``, ``evidence``, ``support``, ``slice_known``)
-hold the fault in words, or None where the row is sound. A row that has not its form is not looked at
-further: its other columns are None.
+Columns named after a fault (``form``, ``roles``, ``answer``, ``evidence``, ``twin``, ``support``,
+``slice_known``) hold the fault in words, or None where the row is sound. A row that has not its form is
+not looked at further: its other columns are None.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from stepladder.data.answers import row_check
+from stepladder.data.duplicates import normal_form
 from stepladder.data.headings import section_ids
 from stepladder.errors import StepladderError
 from stepladder.files import digest_text, parse_line, read_lines
@@ -23,7 +24,7 @@ Record = dict[str, Any]
 
 COLUMNS = {
     "examples": ["where", "id", "form", "roles", "input", "output", "answer", "evidence", "slice_known"],
-    "cases": ["where", "id", "form", "input", "answer", "evidence", "support"],
+    "cases": ["where", "id", "form", "input", "answer", "evidence", "twin", "support"],
     "knowledge": ["where", "id", "form", "text", "content"],
 }
 
@@ -48,6 +49,7 @@ def task_frames(task: Task) -> dict[str, list[Record]]:
         evidence=_evidence_check(task),
     )
     case_rows = list(_rows(task, "cases", Case))
+    twins = _twins([row for _, row in case_rows])
     slices = {row.slice for _, row in case_rows if isinstance(row, Case)} | {"all"}
     frames = {
         "examples": [
@@ -55,7 +57,8 @@ def task_frames(task: Task) -> dict[str, list[Record]]:
             for head, row in _rows(task, "examples", Example)
         ],
         "cases": [
-            head if row is None else head | _case_columns(row, task, checks) for head, row in case_rows
+            head if row is None else head | _case_columns(row, task, checks) | {"twin": twin}
+            for (head, row), twin in zip(case_rows, twins, strict=True)
         ],
     }
     if task.has_knowledge:
@@ -96,6 +99,20 @@ def _case_columns(row: Case, task: Task, checks: _Checks) -> Record:
         "evidence": checks.evidence(row.evidence),
         "support": "answerable, but names no evidence: retrieval cannot be scored" if unsupported else None,
     }
+
+
+def _twins(rows: Sequence[Case | None]) -> list[str | None]:
+    """Of each case: that an earlier one asks the same, told as the verdict tells it, or None."""
+    first: dict[str, str] = {}
+    told: list[str | None] = []
+    for row in rows:
+        key = normal_form(row.input) if row else ""
+        told.append(
+            f"case {first[key]!r} asks the same: one question would count as two" if key in first else None
+        )
+        if row and key:
+            first.setdefault(key, row.id)
+    return told
 
 
 def _example_columns(row: Example, checks: _Checks, slices: set[str]) -> Record:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stepladder.data.duplicates import near_duplicates, normal_form
+from stepladder.data.endings import endings, near_endings
 from stepladder.errors import StepladderError
 from stepladder.tasks import Case, Example
 
@@ -15,8 +16,9 @@ _MOST_NAMED = 10
 def find_leaks(cases: Sequence[Case], examples: Sequence[Example], threshold: float) -> list[str]:
     """Each leak in words, naming the case and the example; an empty list when there is none.
 
-    Every user turn of an example is compared with every case's input. One leak a case is told for its
-    text (the nearest) and one for its cluster.
+    Every user turn of an example is compared with every case's input, and so is what follows each blank line
+    of the turn: an instruction put before a question does not hide it. One leak a case is told for its text
+    (the nearest) and one for its cluster.
 
     Args:
         cases: the frozen test.
@@ -53,20 +55,29 @@ def _shared_texts(cases: Sequence[Case], examples: Sequence[Example], threshold:
         for message in example.messages
         if message.role == "user"
     ]
-    nearest: dict[int, tuple[float, str]] = {}
-    by_text = {normal_form(text): owner for owner, text in reversed(turns)}
-    for number, case in enumerate(cases):
-        if owner := by_text.get(normal_form(case.input)):
-            nearest[number] = (2.0, f"case {case.id!r} repeats example {owner!r} word for word")
+    texts = [text for _, text in turns]
     inputs = [case.input for case in cases]
-    for i, j, similarity in near_duplicates(inputs, [text for _, text in turns], threshold):
-        if i not in nearest or similarity > nearest[i][0]:
-            owner = turns[j][0]
-            nearest[i] = (
-                similarity,
-                f"case {cases[i].id!r} is nearly example {owner!r} (similarity {similarity:.2f})",
-            )
+    keys = [normal_form(text) for text in inputs]
+    owners = _owners(turns, {len(key.split()) for key in keys})
+    nearest: dict[int, tuple[float, str]] = {}
+    for number, key in enumerate(keys):
+        if owner := owners.get(key):
+            nearest[number] = (2.0, f"case {cases[number].id!r} repeats example {owner!r} word for word")
+    for pairs in (near_duplicates(inputs, texts, threshold), near_endings(inputs, texts, threshold)):
+        for i, j, similarity in pairs:
+            if i not in nearest or similarity > nearest[i][0]:
+                told = f"is nearly example {turns[j][0]!r} (similarity {similarity:.2f})"
+                nearest[i] = (similarity, f"case {cases[i].id!r} {told}")
     return [nearest[number][1] for number in sorted(nearest)]
+
+
+def _owners(turns: Sequence[tuple[str, str]], lengths: set[int]) -> dict[str, str]:
+    """By normal form of a turn, or of an ending of ``lengths`` words: the first example that has it."""
+    owners: dict[str, str] = {}
+    for owner, text in turns:
+        for key in (normal_form(text), *endings(text, lengths)):
+            owners.setdefault(key, owner)
+    return owners
 
 
 def _shared_clusters(cases: Sequence[Case], examples: Sequence[Example]) -> list[str]:

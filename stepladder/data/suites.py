@@ -65,8 +65,8 @@ SUITES: dict[str, list[dict[str, Any]]] = {
         _length("input", LONGEST_TEXT),
         _ANSWER,
         _EVIDENCE,
+        _sound("twin", "another case asks the same"),
         _sound("support", "answerable, without evidence", "warning"),
-        _expect("column_values_to_be_unique", "another case has this input", "warning", column="input"),
     ],
     "knowledge": [
         _SOME_ROWS,

@@ -7,7 +7,7 @@ build/checked/<task>/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -81,18 +81,22 @@ def require_valid(report: ValidationReport, kept: Path) -> None:
     """
     if report.ok:
         return
-    lines = [
-        f"\n  {row.where}{f' (id {row.id!r})' if row.id else ''}: {row.column}: {row.reason}"
-        for row in report.bad_rows[:_MOST_NAMED]
-    ]
-    more = len(report.bad_rows) - _MOST_NAMED
-    lines += [f"\n  and {more} more"] if more > 0 else []
+    named = "".join(f"\n  {line}" for line in told(report.bad_rows, _MOST_NAMED))
     count = f"{len(report.bad_rows)} fault{'s' if len(report.bad_rows) > 1 else ''}"
     raise StepladderError(
-        f"{count} in the task's rows:{''.join(lines)}",
+        f"{count} in the task's rows:{named}",
         where=f"task {report.task}",
         remedy=f"mend or remove these rows; the report and its Data Docs list them all: {kept}",
     )
+
+
+def told(rows: Sequence[BadRow], most: int) -> list[str]:
+    """The first ``most`` faults, a line each, and how many more there are."""
+    lines = [
+        f"{row.where}{f' (id {row.id!r})' if row.id else ''}: {row.column}: {row.reason}"
+        for row in rows[:most]
+    ]
+    return lines + ([f"and {len(rows) - most} more"] if len(rows) > most else [])
 
 
 _Fault = tuple[int, int, int, str, BadRow]

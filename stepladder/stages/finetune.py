@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,9 @@ def run(workspace: Workspace, name: str) -> None:
             save(draft / "skipped.json", Skipped(reason=reason))
         else:
             _tune(workspace, task, examples, draft)
+    if not reason:
+        # Kept until the output stands, for a kill on the way. A forced rerun is to learn anew.
+        shutil.rmtree(_checkpoints(workspace, name), ignore_errors=True)
 
 
 def _tune(workspace: Workspace, task: Task, examples: list[Example], out: Path) -> None:
@@ -50,7 +54,7 @@ def _tune(workspace: Workspace, task: Task, examples: list[Example], out: Path) 
     rate = training_rate(workspace.rates, settings, task.name)
     planned = estimate(rows, tuning, rate, settings.cost.training_per_hour)
     say(f"finetune {task.name}: {_of(rows, examples, tuning)}; {planned.summary()}")
-    checkpoints = workspace.scratch / "training" / task.name
+    checkpoints = _checkpoints(workspace, task.name)
     with progress(f"finetune {task.name}", "tokens") as on_progress:
         result = train(
             base,
@@ -63,6 +67,10 @@ def _tune(workspace: Workspace, task: Task, examples: list[Example], out: Path) 
     remember_training_rate(workspace.rates, settings, task.name, result.tokens_per_s)
     (checkpoints / "adapter").rename(out / "adapter")
     _record(workspace, task, out, base, result, planned, dropped)
+
+
+def _checkpoints(workspace: Workspace, name: str) -> Path:
+    return workspace.scratch / "training" / name
 
 
 def _of(rows: Sequence[TrainingRow], examples: Sequence[Example], tuning: Tuning) -> str:

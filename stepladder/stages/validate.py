@@ -3,9 +3,11 @@
 import shutil
 
 from stepladder.console import say
-from stepladder.data.validate import ValidationReport, require_valid, validate_task
+from stepladder.data.validate import ValidationReport, require_valid, told, validate_task
 from stepladder.files import digest_text, write_json, writing
 from stepladder.stages.workspace import Workspace
+
+_MOST_WARNINGS = 3
 
 
 def run(workspace: Workspace, name: str) -> None:
@@ -29,3 +31,5 @@ def run(workspace: Workspace, name: str) -> None:
 def _tell(name: str, report: ValidationReport) -> None:
     rows = ", ".join(f"{count} {kind}" for kind, count in report.rows.items())
     say(f"validate {name}: {rows}; {len(report.bad_rows)} faults, {len(report.warnings)} warnings")
+    for line in told(report.warnings, _MOST_WARNINGS):
+        say(f"  warning: {line}")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from stepladder.errors import StepladderError
 from stepladder.files import digest_value, read_json, write_json, writing
+from stepladder.hardware import preferred_dtype
 from stepladder.models import model_digest
 from stepladder.settings import Tuning
 from stepladder.tasks import Strict
@@ -50,13 +51,14 @@ class Progress:
 
 
 def run_digest(base: str, rows: Sequence[TrainingRow], tuning: Tuning, seed: int) -> str:
-    """Digest of all that decides what a run learns."""
+    """Digest of all that decides what a run learns, its code left out."""
     return digest_value(
         {
             "base": model_digest(base),
             "rows": [[row.prompt_ids, row.answer_ids] for row in rows],
             "tuning": tuning.model_dump(exclude=_IRRELEVANT),
             "seed": seed,
+            "dtype": preferred_dtype(),
         }
     )
 

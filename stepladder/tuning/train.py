@@ -126,7 +126,8 @@ def _train(
         seconds = time.perf_counter() - started
         progress = Progress(number, progress.tokens + batch.tokens, seconds, [*progress.losses, loss])
         on_step(Step(number, len(plan), loss, progress.tokens, progress.tokens / seconds))
-        # The last state is kept too: a rerun after a kill in what follows has nothing to learn again.
+        # The last state is kept too: a rerun after a kill in what follows has nothing to learn again. The
+        # caller deletes it when what follows is done.
         if number % tuning.checkpoint_every == 0 or number == len(plan):
             save_checkpoint(folder / "checkpoint", digest, progress, weights, optimizer)
     with writing(folder / "adapter") as draft:

@@ -68,6 +68,15 @@ def test_a_fault_of_a_case_is_told(
     assert record[column].startswith(told)
 
 
+def test_a_case_that_asks_the_same_as_an_earlier_one_is_told(
+    make_task: MakeTask, cases: Rows, examples: Rows
+) -> None:
+    cases[1]["input"] = 3
+    cases[3]["input"] = f"\n{cases[0]['input'].upper()}  "
+    twins = [record.get("twin") for record in task_frames(make_task(cases, examples))["cases"]]
+    assert twins == [None, None, None, "case 'c0' asks the same: one question would count as two"]
+
+
 def test_the_tasks_abstention_is_a_right_reference_for_an_unanswerable_case(
     make_task: MakeTask, cases: Rows, examples: Rows
 ) -> None:

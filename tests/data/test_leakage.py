@@ -42,6 +42,31 @@ def test_the_nearest_example_is_named_for_a_near_duplicate() -> None:
     ]
 
 
+def alpaca(ident: str, instruction: str, given: str) -> Example:
+    row = {"id": ident, "instruction": instruction, "input": given, "output": "yes"}
+    return Example.model_validate(row)
+
+
+@pytest.mark.parametrize("asked", ["Is it so?", LONG, f"Is it so?\n\n{LONG}\n\nOr not?"])
+@pytest.mark.parametrize("instruction", ["Answer with the port only.", "Be brief.\n \nBe right."])
+def test_an_instruction_before_a_case_does_not_hide_it(instruction: str, asked: str) -> None:
+    rows = [example("e0", "Why?", "no"), alpaca("e1", instruction, f"{asked}\n\n")]
+    assert find_leaks([case("c1", asked)], rows, 0.9) == ["case 'c1' repeats example 'e1' word for word"]
+
+
+def test_an_instruction_before_nearly_a_case_does_not_hide_it() -> None:
+    asked = f"So it says:\n\n{LONG}"
+    rows = [alpaca("e1", "Answer with the port only.", f"{asked} too")]
+    cases = [case("c1", asked), case("c2", "It is so, word120")]
+    (leak,) = find_leaks(cases, rows, 0.9)
+    assert leak.startswith("case 'c1' is nearly example 'e1' (similarity 0.9")
+
+
+def test_what_stands_before_a_case_is_not_taken_for_it() -> None:
+    rows = [alpaca("e1", "One thing.\n\nIs it so?", "Because of the tide."), alpaca("e2", "x", "It is so?")]
+    assert find_leaks([case("c1", "Is it so?"), case("c2", f"Is it so?\n\n{LONG}")], rows, 0.9) == []
+
+
 def test_a_shared_cluster_is_a_leak_and_a_missing_cluster_is_not() -> None:
     rows = [example("e1", "a", "b", cluster="copy"), example("e2", "c", "d")]
     assert find_leaks([case("c1", "x", cluster="copy")], rows, 0.9) == [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stepladder.data.frames import task_frames
 from stepladder.data.headings import section_ids
 from stepladder.errors import StepladderError
 from stepladder.files import digest_folder, write_jsonl
@@ -88,6 +89,21 @@ def test_a_build_that_was_cut_short_goes_on(
     assert build_sample("terraform-review", settings_for(seed=5), tmp_path).reused
 
 
+def faults(folder: Path) -> list[str]:
+    """What would stop `validate` in a sample that was built into a folder of its own."""
+    for name in ("task.yaml", "prompt.md"):
+        (folder / name).write_bytes((ROOT / "tasks" / folder.name / name).read_bytes())
+    frames = task_frames(load_task(folder))
+    columns = ("form", "roles", "answer", "evidence", "twin")
+    rows = [row for kind in frames.values() for row in kind]
+    return [row[column] for row in rows for column in columns if row.get(column)]
+
+
+def test_the_rows_built_are_sound(tmp_path: Path) -> None:
+    build_sample("terraform-review", settings_for(), tmp_path)
+    assert faults(tmp_path / "terraform-review") == []
+
+
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         build_sample("terraform-review", settings_for(), tmp_path / name)
@@ -125,8 +141,7 @@ def test_module_qa_from_the_real_wheels(tmp_path: Path, monkeypatch: pytest.Monk
     assert report.cases >= 400
     assert report.examples >= 1000
     assert report.pages > 300
-    for name in ("task.yaml", "prompt.md"):
-        (tmp_path / "module-qa" / name).write_bytes((ROOT / "tasks/module-qa" / name).read_bytes())
+    assert faults(tmp_path / "module-qa") == []
     task = load_task(tmp_path / "module-qa")
     sections = set().union(*(section_ids(page, text) for page, text in task.pages.items()))
     assert {evidence for case in task.cases for evidence in case.evidence} <= sections

@@ -120,6 +120,15 @@ def test_a_kill_after_training_leaves_nothing_to_learn_again(
     assert (workspace.tuned("t") / "adapter/adapter_model.safetensors").is_file()
 
 
+def test_a_finished_run_is_learned_again_when_it_is_asked_for_again(tiny_llama: Path, tmp_path: Path) -> None:
+    workspace = make(tmp_path, tiny_llama, examples(12))
+    for _ in range(2):
+        stage.run(workspace, "t")
+        result = load(TrainingRecord, workspace.tuned("t") / "training.json").result
+        assert result.resumed_from is None
+    assert not list((workspace.scratch / "training").iterdir())
+
+
 def test_rows_too_long_to_be_read_do_not_use_up_the_budget(tiny_llama: Path, tmp_path: Path) -> None:
     """Half of the rows do not fit the context; the budget is that of the others."""
     short, long = examples(400), examples(400, "state " * 200)

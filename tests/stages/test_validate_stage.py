@@ -47,6 +47,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     [
         ("examples", '"completion": "a"', '"completion": 7', "examples.jsonl:1"),
         ("cases", '"id": "c1"', '"id": "c0"', "(id 'c0'): id"),
+        (
+            "cases",
+            "What is held 1?",
+            "what is  held 0?",
+            "cases.jsonl:2 (id 'c1'): twin: case 'c0' asks the same",
+        ),
         ("cases", '["copy"]', '["gone"]', "no such page or section: gone"),
     ],
 )
@@ -66,6 +72,20 @@ def test_a_bad_row_is_named_and_what_was_sound_stays(
     assert digest_folder(workspace.checked("tiny")) == sound
     report = json.loads((workspace.unchecked("tiny") / "report.json").read_text())
     assert report["bad_rows"]
+
+
+def test_the_first_warnings_are_told(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    path = workspace.root / "tasks/tiny/examples.jsonl"
+    original = path.read_text()
+    path.write_text(original.replace('"completion"', '"slice": "typo", "completion"'))
+    try:
+        run(workspace, "tiny")
+    finally:
+        path.write_text(original)
+    lines = capsys.readouterr().err.splitlines()
+    assert "  warning: examples.jsonl:1 (id 'e0'): slice_known: no case is of slice 'typo'" in lines
+    assert sum("slice 'typo'" in line for line in lines) == 3
+    assert lines[-1] == "  warning: and 1 more"
 
 
 def test_rows_that_were_mended_leave_no_report_of_their_faults(workspace: Workspace) -> None:

@@ -92,6 +92,41 @@ def test_a_checkpoint_of_another_run_is_not_used(tiny_llama: Path, tmp_path: Pat
     assert train(tiny_llama, ROWS[1:], TUNING, 1, tmp_path, ignore).resumed_from is None
 
 
+def compute_in(patch: pytest.MonkeyPatch, dtype: str) -> None:
+    for place in ("stepladder.hardware", "stepladder.tuning.checkpoint"):
+        patch.setattr(f"{place}.preferred_dtype", lambda: dtype)
+
+
+def test_a_checkpoint_in_another_number_format_is_not_used(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for dtype in ("float32", "bfloat16"):
+        compute_in(monkeypatch, dtype)
+        assert train(tiny_llama, ROWS[:4], TUNING, 0, tmp_path, ignore).resumed_from is None
+
+
+def test_trained_weights_are_float32_beside_a_base_in_bfloat16(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    frozen: set[torch.dtype] = set()
+
+    def adapted(*given: Any) -> Any:
+        model = adapt(*given)
+        frozen.update(weight.dtype for weight in model.parameters() if not weight.requires_grad)
+        return model
+
+    adapt = module._adapted_model
+    compute_in(monkeypatch, "bfloat16")
+    monkeypatch.setattr(module, "_adapted_model", adapted)
+    train(tiny_llama, ROWS[:4], TUNING, 0, tmp_path, ignore)
+    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert frozen == {torch.bfloat16}
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import ValidationError
 
 from stepladder.data.ingest.near import bands_of
-from stepladder.data.ingest.rows import Traits, traits, turn_key
+from stepladder.data.ingest.rows import Traits, traits, turn_keys
 from stepladder.errors import StepladderError
 from stepladder.tasks import Case, Example, explain
 
@@ -136,8 +136,8 @@ def _insert_rows(db: sqlite3.Connection, kind: RowKind, some: Sequence[_Placed])
 
 
 def _insert_turns(db: sqlite3.Connection, some: Sequence[_Placed]) -> None:
-    """Turns that are not all that is asked: those are found by their row."""
-    keys = ((turn_key(turn), one) for one in some for turn in one.traits.turns)
+    """Turns, and their endings, that are not all that is asked: those are found by their row."""
+    keys = ((key, one) for one in some for key in turn_keys(one.traits))
     parts = [(key, one.number) for key, one in keys if key != one.traits.asked]
     db.executemany("INSERT OR IGNORE INTO turns VALUES (?, ?)", parts)
 

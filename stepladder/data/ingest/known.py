@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_FORM = 2  # of the tables below: another form is another file
+_FORM = 3  # of the tables below: another form is another file
 
 
 class Place(NamedTuple):
@@ -64,7 +64,7 @@ class Known(Database):
         return {one: row[0] for one, row in found if row}
 
     def same_turn(self, kind: RowKind, turns: Iterable[bytes]) -> dict[bytes, str]:
-        """Of the keys of user turns that rows hold: the id of one such row."""
+        """Of the keys of user turns, and of their endings, that rows hold: the id of one such row."""
         whole = "SELECT id FROM rows WHERE kind = :kind AND asked = :key"
         part = "SELECT id FROM turns JOIN rows USING (number) WHERE turn = :key AND kind = :kind"
         query = f"{whole} UNION ALL {part} LIMIT 1"

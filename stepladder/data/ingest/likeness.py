@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from stepladder.data.ingest.fill import RowKind
 from stepladder.data.ingest.known import Known, Place
 from stepladder.data.ingest.near import bands_of, similarity
-from stepladder.data.ingest.rows import Traits, asked_of, traits, turn_key
+from stepladder.data.ingest.rows import Traits, asked_of, traits, turn_keys
 from stepladder.tasks import Case, Example
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ def split_known(kind: RowKind, found: Sequence[Traits], known: Known) -> tuple[l
 def find_leaks(new: Rows, others: Rows | None, known: Known, threshold: float) -> dict[int, str]:
     """Rows that share a user turn, nearly so, or a cluster with one of the other kind, in words.
 
+    What follows a blank line in an example's turn is compared too, word for word only: the endings nearly
+    like a case are found by the stage ``prepare``.
+
     Args:
         new: cases or examples.
         others: new rows of the other kind.
@@ -74,11 +77,11 @@ def find_leaks(new: Rows, others: Rows | None, known: Known, threshold: float) -
     """
     other: RowKind = "cases" if new.kind == "examples" else "examples"
     leaks = _near_leaks(new, others, known, threshold)
-    keys = [[turn_key(turn) for turn in one.turns] for one in new.traits]
+    keys = [turn_keys(one) for one in new.traits]
     same = known.same_turn(other, (key for some in keys for key in some))
     clusters = known.clusters(other, (one.cluster for one in new.traits))
     for one in others.traits if others else ():
-        same |= {turn_key(turn): one.id for turn in one.turns}
+        same |= dict.fromkeys(turn_keys(one), one.id)
         clusters |= {one.cluster: one.id} if one.cluster else {}
     singular = other.removesuffix("s")
     for position, one in enumerate(new.traits):

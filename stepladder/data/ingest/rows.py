@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stepladder.data.duplicates import normal_form
+from stepladder.data.endings import endings
 from stepladder.data.ingest.records import Kind
 from stepladder.errors import StepladderError
 from stepladder.files import canonical_json, parse_line
@@ -37,14 +38,16 @@ class Arrived:
 class Traits:
     """What is compared between rows; keys are digests of 16 bytes.
 
-    ``asked`` is all that comes before the answer, ``turns`` the different user turns, ``label`` the answer,
-    cut, ``length`` the power of two above the characters of both.
+    ``asked`` is all that comes before the answer, ``turns`` the different user turns, ``endings`` the keys of
+    what follows the blank lines of an example's turns, ``label`` the answer, cut, ``length`` the power of two
+    above the characters of both.
     """
 
     id: str
     asked: bytes
     answer: bytes
     turns: tuple[str, ...]
+    endings: tuple[bytes, ...]
     cluster: str
     slice: str
     label: str
@@ -93,12 +96,17 @@ def traits(row: Example | Case) -> Traits:
         asked=digest16(normal_form(asked).encode()),
         answer=digest16(said.encode()),
         turns=turns,
+        endings=() if isinstance(row, Case) else tuple(_ending_keys(turns)),
         cluster=row.cluster,
         slice=row.slice,
         label=said[:LONGEST_LABEL],
         length=str(1 << (len(asked) + len(answer)).bit_length()),
         evidence=tuple(row.evidence),
     )
+
+
+def _ending_keys(turns: Iterable[str]) -> Iterator[bytes]:
+    return (digest16(ending.encode()) for turn in turns for ending in endings(turn))
 
 
 def asked_of(row: Example | Case) -> str:
@@ -136,6 +144,11 @@ def as_sent(raw: str) -> Any:
 def digest16(content: bytes) -> bytes:
     """BLAKE2b of 16 bytes."""
     return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def turn_keys(found: Traits) -> list[bytes]:
+    """The keys of a row's user turns and of their endings."""
+    return [*map(turn_key, found.turns), *found.endings]
 
 
 def turn_key(turn: str) -> bytes:

@@ -29,6 +29,12 @@ def test_a_warning_keeps_the_row() -> None:
     assert found.warnings == {"language": 2}
 
 
+def test_a_case_in_conflict_is_never_kept_for_two_must_not_ask_the_same() -> None:
+    found = decide([Finding("cases", 0, "conflict", "why")], 3, settings(conflict="warn"))
+    assert list(found.faults) == [0]
+    assert not decide(findings([0], "conflict"), 3, settings(conflict="warn")).faults
+
+
 def test_a_refusal_takes_all_rows_of_the_kind() -> None:
     found = decide(findings([1], "secret"), 3, settings(secret="refuse"))
     assert found.refused == "secret: why"

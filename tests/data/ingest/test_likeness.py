@@ -79,6 +79,25 @@ def test_a_case_that_comes_must_not_stand_in_the_examples(known: Known) -> None:
     assert sorted(find_leaks(new, None, known, 0.9)) == [0, 1]
 
 
+@pytest.mark.parametrize("asked", ["How high is the tide?", "Two lines:\n\nand one more."])
+def test_an_instruction_before_a_case_does_not_hide_it(tmp_path: Path, asked: str) -> None:
+    hiding = {"id": "e0", "instruction": "Be brief.", "input": asked, "output": "x"}
+    task = tmp_path / "tiny"
+    task.mkdir()
+    (task / "cases.jsonl").write_text(json.dumps(case(0, input=asked)) + "\n")
+    (task / "examples.jsonl").write_text("")
+    examples = new_rows("examples", [Example.model_validate(hiding)])
+    cases = new_rows("cases", [cs(1, input=asked)])
+    with Known(tmp_path / "known", task) as index:
+        assert find_leaks(examples, cases, index, 0.9) == {0: "case 'c1' has the same input"}
+        index.refresh("cases")
+        assert find_leaks(examples, None, index, 0.9) == {0: "case 'c0' has the same input"}
+        assert find_leaks(cases, examples, index, 0.9) == {0: "example 'e0' has the same input"}
+        (task / "examples.jsonl").write_text(json.dumps(hiding) + "\n")
+        index.refresh("examples")
+        assert find_leaks(cases, None, index, 0.9) == {0: "example 'e0' has the same input"}
+
+
 def test_cases_and_examples_of_one_batch_are_held_against_each_other(known: Known) -> None:
     cases = new_rows("cases", [cs(5), cs(6, input=f"{LONG} tonight or tomorrow")])
     new = new_rows(
