@@ -28,6 +28,7 @@ _PROBE_S = 10.0
 # An engine under load may be slow to answer; one that is silent this often is not coming back.
 MOST_SILENT = 3
 _LOAD_S = 120.0
+_NOT_FOUND = 404
 
 
 class NoRoomError(Exception):
@@ -282,10 +283,13 @@ def _post(url: str, path: str, body: dict[str, str]) -> None:
     try:
         httpx.post(f"{url}/{path}", json=body, timeout=_LOAD_S).raise_for_status()
     except httpx.HTTPError as error:
+        # So vLLM answers where it takes no adapters, and where it does not see the folder: how it was
+        # started, which says nothing about the release.
+        is_lacking = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _NOT_FOUND
         raise StepladderError(
             f"the engine did not do {path}: {error}",
             where=url,
             remedy="a vLLM that takes adapters is started with --enable-lora and"
-            " VLLM_ALLOW_RUNTIME_LORA_UPDATING=True; its log tells more",
-            may_pass=is_away(error),
+            " VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and sees their folder by the same path; see its log",
+            may_pass=is_lacking or is_away(error),
         ) from error

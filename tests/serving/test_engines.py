@@ -14,6 +14,8 @@ from serving import engines as module
 from serving.engines import Engines, NoRoomError, Pool, one_that_has_it
 from serving.memory import engine_gib, free_gib, merging_gib
 from serving.plan import Actual, Held, Load, Stop, plan
+from serving.settings import Reconcile
+from serving.troubles import Troubles
 from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
 from stepladder.promotion import Standing, Version
@@ -318,7 +320,11 @@ def test_an_engine_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> Non
         engines = Engines(Engine(), tmp_path, lambda _: None, [server.url])
         base = RunningEngine(server.url, "stub")
         with (
-            pytest.raises(StepladderError, match="load_lora_adapter"),
+            pytest.raises(StepladderError, match="load_lora_adapter") as caught,
             engines.with_adapter(base, "adapter-1", tmp_path),
         ):
             pass
+    assert caught.value.may_pass, "so it was started: no fault of the release"
+    version = Version(version="1", digest="1", rung="lora")
+    troubles = Troubles(Reconcile(attempts=1))
+    assert troubles.add(version, caught.value) is None
