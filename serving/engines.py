@@ -28,6 +28,8 @@ _PROBE_S = 10.0
 # An engine under load may be slow to answer; one that is silent this often is not coming back.
 MOST_SILENT = 3
 _LOAD_S = 120.0
+_NOT_FOUND = 404
+_ADAPTER = "adapter-"
 
 
 class NoRoomError(Exception):
@@ -91,13 +93,20 @@ class Engines:
         logs: folder for their logs.
         on_wait: called about once a second while one starts; what it raises ends the start.
         urls: servers to use instead for the base model, replicas of each other.
+        gateway: what adapters are named after, unlike any other gateway's that uses the same servers.
     """
 
     def __init__(
-        self, settings: Engine, logs: Path, on_wait: Callable[[float], None], urls: Sequence[str] = ()
+        self,
+        settings: Engine,
+        logs: Path,
+        on_wait: Callable[[float], None],
+        urls: Sequence[str] = (),
+        gateway: str = "one",
     ) -> None:
         self._settings = settings
         self._urls = tuple(map(address, urls))
+        self._gateway = gateway
         self._logs = logs
         self._on_wait = on_wait
         self._engines: Pool[RunningEngine] = Pool()
@@ -152,7 +161,16 @@ class Engines:
         """The replicas; one that is away now gets requests when it is back."""
         with ExitStack() as stack:
             one = self._first_that_answers(model, stack)
+            self._unload_leftovers()
             yield replace(one, replicas=tuple(url for url in self._urls if url != one.url))
+
+    def _unload_leftovers(self) -> None:
+        """Take adapters out of the replicas that this gateway left there when it was killed."""
+        held = {one.value.running.model for one in self._adapters.shared.values()}
+        for url in self._urls:
+            for name in models_of(url) or []:
+                if name.startswith(_ADAPTER) and name.endswith(f"-{self._gateway}") and name not in held:
+                    _unload(url, name)
 
     def _first_that_answers(self, model: str, stack: ExitStack) -> RunningEngine:
         *first, last = (self._settings.model_copy(update={"url": url}) for url in self._urls)
@@ -165,13 +183,15 @@ class Engines:
     def with_adapter(self, base: RunningEngine, name: str, adapter: Path) -> Iterator[RunningEngine]:
         """The engine of a base with an adapter loaded into it (vLLM's ``/v1/load_lora_adapter``).
 
-        Each replica must see the adapter's folder by the same path.
+        Each replica must see the adapter's folder by the same path. The adapter is this gateway's alone, by
+        its name there: another that has it too would miss it once this one needs it no more, or ends.
 
         Raises:
             StepladderError: the engine refuses it.
         """
-        key = f"{' '.join(sorted(base.urls))} {name}"
-        adapted = _Adapter(replace(base, model=name), adapter)
+        named = f"{_ADAPTER}{name}-{self._gateway}"
+        key = f"{' '.join(sorted(base.urls))} {named}"
+        adapted = _Adapter(replace(base, model=named), adapter)
         with self._adapters.lease(key, adapted.loaded, lambda one: _usable(one.running)) as found:
             yield found.running
 
@@ -245,23 +265,22 @@ def is_away(error: Exception) -> bool:
 
 @dataclass
 class _Adapter:
-    """An adapter in all replicas of an engine. ``ours``: those that it was loaded into here."""
+    """An adapter in all replicas of an engine. ``having``: those that had it once."""
 
     running: RunningEngine
     folder: Path
-    ours: set[str] = field(default_factory=set)
+    having: set[str] = field(default_factory=set)
 
     @contextmanager
     def loaded(self) -> Iterator[_Adapter]:
-        """Load it, and unload it in the end; where another gateway loaded it, it stays."""
+        """Load it, and unload it in the end."""
         try:
             if not self.load():
                 raise StepladderError("the engine does not answer", where=self.running.url, may_pass=True)
             yield self
         finally:
-            for url in self.ours:
-                with suppress(StepladderError):  # an engine that went away has forgotten it
-                    _post(url, "unload_lora_adapter", {"lora_name": self.running.model})
+            for url in self.having:
+                _unload(url, self.running.model)
 
     def load(self) -> int:
         """Load it into the replicas that answer and lack it; how many have it then."""
@@ -273,19 +292,27 @@ class _Adapter:
             if self.running.model not in names:
                 path = str(self.folder.resolve())
                 _post(url, "load_lora_adapter", {"lora_name": self.running.model, "lora_path": path})
-                self.ours.add(url)
+            self.having.add(url)
             having += 1
         return having
+
+
+def _unload(url: str, name: str) -> None:
+    with suppress(StepladderError):  # an engine that went away has forgotten it
+        _post(url, "unload_lora_adapter", {"lora_name": name})
 
 
 def _post(url: str, path: str, body: dict[str, str]) -> None:
     try:
         httpx.post(f"{url}/{path}", json=body, timeout=_LOAD_S).raise_for_status()
     except httpx.HTTPError as error:
+        # So vLLM answers where it takes no adapters, and where it does not see the folder: how it was
+        # started, which says nothing about the release.
+        is_lacking = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _NOT_FOUND
         raise StepladderError(
             f"the engine did not do {path}: {error}",
             where=url,
             remedy="a vLLM that takes adapters is started with --enable-lora and"
-            " VLLM_ALLOW_RUNTIME_LORA_UPDATING=True; its log tells more",
-            may_pass=is_away(error),
+            " VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and sees their folder by the same path; see its log",
+            may_pass=is_lacking or is_away(error),
         ) from error

@@ -16,7 +16,7 @@ from serving.interaction import Answer, Asked
 from serving.recording import record_refusal, recorded
 from serving.retrieval import passages_for
 from serving.router import Passage
-from serving.tracing import trace_id
+from serving.tracing import span_of, trace_id
 from stepladder.data.references import abstains
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ async def _answer(gateway: Gateway, asked: Asked, answer: Answer, tell: Tell | N
     started = time.monotonic()
     found: list[Passage] = []
     if asked.serving.retrieval and asked.serving.registered.release.plan.retrieval:
-        with gateway.tracer.start_as_current_span("retrieve"):
+        with span_of(gateway.tracer, "retrieve"):
             found = await passages_for(asked.said.question, asked.serving.retrieval)
         answer.retrieval_s = time.monotonic() - started
     body, answer.sources = engine_request(asked.serving, asked.chat, asked.said, found)
     asking = time.monotonic()
-    with gateway.tracer.start_as_current_span("engine") as span:
+    with span_of(gateway.tracer, "engine") as span:
         headers = _outgoing()
         if tell:
             await _streamed(gateway, asked, body, headers, answer, tell)
@@ -128,9 +128,7 @@ def _root_span(gateway: Gateway, asked: Asked) -> Iterator[Span]:
         "stepladder.release": asked.serving.digest,
         "stepladder.interaction": asked.id,
     }
-    with gateway.tracer.start_as_current_span(
-        "chat", parent, attributes=attributes, record_exception=False
-    ) as span:
+    with span_of(gateway.tracer, "chat", parent, attributes) as span:
         yield span
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from serving.smoke import HungError, RefusalError, choose, require_smoke
 from stepladder.engine import RunningEngine, dtype_of
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import RungOutcomes
-from stepladder.files import read_json
+from stepladder.files import read_json, read_text, write_text
 from stepladder.hardware import device
 from stepladder.knowledge.manifest import read_manifest
 from stepladder.models import model_digest, require_base
@@ -39,6 +40,13 @@ from stepladder.settings import Knowledge
 from stepladder.stages.finetune import merged_folder
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import load_task
+
+
+def gateway_id(path: Path) -> str:
+    """What tells this gateway from others that use the same engines: drawn once, and kept over restarts."""
+    if not path.is_file():
+        write_text(path, secrets.token_hex(4))
+    return read_text(path).strip()
 
 
 class UnfetchedError(Exception):
@@ -85,7 +93,8 @@ class Loader:
         self._has_all = bool(engine_urls)
         self._engine = workspace.settings.engine
         urls = engine_urls or settings.engines or [url for url in (self._engine.url,) if url]
-        self._engines = Engines(self._engine, workspace.scratch / "logs", lambda _: self._go_on(), urls)
+        logs, gateway = workspace.scratch / "logs", gateway_id(workspace.scratch / "gateway.id")
+        self._engines = Engines(self._engine, logs, lambda _: self._go_on(), urls, gateway)
         # Whether adapters join an engine that runs, rather than being merged. Known before the first request:
         # to look takes PyTorch, whose import would hold up requests.
         self._hot = device() == "cuda" if settings.adapters == "auto" else settings.adapters == "hot"
@@ -169,7 +178,7 @@ class Loader:
             return stack.enter_context(self._engines.running(base, attach=True, adapters=self._hot)), base
         if self._hot:
             engine = stack.enter_context(self._engines.running(base, attach=True, adapters=True))
-            name = f"adapter-{short(release.adapter_digest)}"
+            name = short(release.adapter_digest)
             return stack.enter_context(self._engines.with_adapter(engine, name, adapter)), base
         merged = self._merged(base, adapter, release.adapter_digest)
         return stack.enter_context(self._engines.running(merged, attach=False)), merged

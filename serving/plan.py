@@ -88,7 +88,15 @@ class Remember:
     version: str
 
 
-Action = Load | Switch | Stop | Unload | Remember
+@dataclass(frozen=True)
+class EndTrial:
+    """Note in the registry that a version is not on trial any more, and why."""
+
+    version: str
+    reason: str
+
+
+Action = Load | Switch | Stop | Unload | Remember | EndTrial
 
 
 def target(wanted: Standing, actual: Actual) -> Version | None:
@@ -107,7 +115,7 @@ def plan(wanted: Standing, actual: Actual) -> list[Action]:
     aim = target(wanted, actual)
     beside = [*_try(wanted, actual, aim), *_stand_by(wanted, actual, aim)]
     steps = [*_converge(wanted, actual, aim), *beside, *_tidy(wanted, actual, aim)]
-    return [*_remember(wanted, actual), *steps]
+    return [*_remember(wanted, actual), *_end_trial(wanted), *steps]
 
 
 def is_short(wanted: Standing, actual: Actual) -> bool:
@@ -130,6 +138,14 @@ def _remember(wanted: Standing, actual: Actual) -> list[Action]:
         return []
     named = known.version in (wanted.champion, wanted.previous)
     return [] if named else [Remember(known.version)]
+
+
+def _end_trial(wanted: Standing) -> list[Action]:
+    """A champion made by hand keeps its share, by which it would be on trial once it is rolled back."""
+    champion = wanted.find(wanted.champion)
+    if champion is None or not champion.share or wanted.stands_in:
+        return []
+    return [EndTrial(champion.version, "promoted by hand")]
 
 
 def _converge(wanted: Standing, actual: Actual, aim: Version | None) -> list[Action]:

@@ -21,7 +21,7 @@ from serving import plan as planning
 from serving.beside import Leavable, beside
 from serving.condition import task_record
 from serving.loading import Loaded
-from serving.plan import Action, Actual, Held, Load, Remember, Stop, Switch, Unload
+from serving.plan import Action, Actual, EndTrial, Held, Load, Remember, Stop, Switch, Unload
 from serving.probe import Probe
 from serving.registry import Note, Registry, with_notes
 from serving.router import Lineup, Router, Serving, Trial
@@ -241,6 +241,8 @@ class Reconciler:
                 self._unload(task, standing, number)
             case Remember(version):
                 self._notes.append(Note(task, version, "previous"))
+            case EndTrial(version, reason):
+                self._notes.append(Note(task, version, "tried", reason))
 
     def _line_up(self, task: str, standing: Standing) -> None:
         """Beside the champion, what is tried, and what waits for a rollback. Say that none answers."""

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from serving.router import Passage
 from stepladder.engine import die_with_parent
+from stepladder.errors import StepladderError
 from stepladder.knowledge.embed import Embedder, load_embedder
 from stepladder.knowledge.retrieve import Retriever, open_retriever
 from stepladder.settings import Knowledge
@@ -48,16 +49,32 @@ class SearchProcess:
         """The best passages for each question; asked again, once, where the process dies meanwhile.
 
         Raises:
-            StepladderError: the index cannot be opened, or is of another embedder.
+            StepladderError: the index cannot be opened, or is of another embedder; the process died again.
         """
-        loop = asyncio.get_running_loop()
+        try:
+            return await self._search(place, questions)
+        except BrokenProcessPool:
+            pass
+        try:
+            return await self._search(place, questions)
+        except BrokenProcessPool as error:
+            raise StepladderError(
+                "the process that searches died twice",
+                where=str(place.folder),
+                remedy="often it is memory: see what the machine's log says of processes that were killed",
+                may_pass=True,
+            ) from error
+
+    async def _search(self, place: IndexPlace, questions: Sequence[str]) -> list[list[Passage]]:
         pool = self._pool
         try:
-            return await loop.run_in_executor(pool, search, place.model_dump_json(), list(questions))
+            return await asyncio.get_running_loop().run_in_executor(
+                pool, search, place.model_dump_json(), list(questions)
+            )
         except BrokenProcessPool:
-            if self._pool is pool:
+            if self._pool is pool:  # who asked at the same time may have replaced it
                 self._pool = _pool()
-            return await loop.run_in_executor(self._pool, search, place.model_dump_json(), list(questions))
+            raise
 
     def ask(self, place: IndexPlace, question: str) -> list[Passage]:
         """The best passages for one question, from a thread that may wait. See ``search``."""

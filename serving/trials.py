@@ -81,9 +81,10 @@ class Trials:
         trial, decided = Trial(**body["trial"]), body["step"] in _DECIDED
         if decided and self._reconciler.has_end(task, trial, body["id"]):
             return False
-        # Where the kill came between the promotion and the rest, the challenger is the champion already.
+        # Where the kill came during the promotion, the challenger is the champion already, its share is gone
+        # or not, and the end is not written.
         promoted = replace(trial, champion=trial.challenger)
-        known = (trial, promoted) if decided else (trial,)
+        known = (trial, promoted, replace(promoted, share=0.0, shadow=False)) if decided else (trial,)
         if not any(self._reconciler.is_tried(task, one) for one in known):
             self._write(task, trial, body["id"], _STOPPED, {"reason": "ended by hand"})
             return False

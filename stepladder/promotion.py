@@ -180,16 +180,22 @@ def _make_champion(task: str, now: Standing, number: str) -> None:
     """Move ``champion``, then ``previous``.
 
     Killed in between, ``previous`` names what it did, and a gateway gives it to what it is answering by: the
-    other way round both would name one version, and the way back would be lost.
+    other way round both would name one version, and the way back would be lost. Trials of both end: what is
+    rolled back would be on trial again by the share that it still has. Where a kill keeps them from that, a
+    gateway ends the champion's.
     """
     import mlflow
 
+    client, name = mlflow.MlflowClient(), registered_name(task)
     before, after = now.find(now.champion), now.find(number)
     if after and after.live:  # a gateway writes it again once this version answers as champion
-        mlflow.MlflowClient().delete_model_version_tag(registered_name(task), number, LIVE_TAG)
-    mlflow.MlflowClient().set_registered_model_alias(registered_name(task), CHAMPION, number)
+        client.delete_model_version_tag(name, number, LIVE_TAG)
+    client.set_registered_model_alias(name, CHAMPION, number)
     if before and before.version != number and not before.refused:
         remember(task, before.version)
+    for version in {number, before.version if before else number}:
+        for tag in (SHARE_TAG, SHADOW_TAG):
+            client.delete_model_version_tag(name, version, tag)
 
 
 def remember(task: str, version: str) -> None:

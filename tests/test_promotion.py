@@ -191,6 +191,32 @@ def test_a_challenger_is_tried_on_a_share_until_its_outcome_is_known(store: Mlfl
     assert str(outcome("2")).startswith("not promoted, for the champion is version 3 by now")
 
 
+def test_a_trial_ends_with_a_promotion_by_hand_and_a_rollback_does_not_begin_it_again(store: Mlflow) -> None:
+    promote(TASK, "1")
+    run.invoke(app, ["canary", TASK, "2", "--share", "0.2"])
+    run.invoke(app, ["promote", TASK, "2"])
+    assert standing(TASK).versions["2"].share == 0
+    run.invoke(app, ["canary", TASK, "3", "--shadow", "--share", "1"])
+    run.invoke(app, ["promote", TASK, "3"])
+    run.invoke(app, ["rollback", TASK])
+    found = standing(TASK)
+    assert aliases(found) == ("2", "3", "3")
+    assert [(one.share, one.shadow) for one in found.versions.values()] == [(0, False)] * 3
+
+
+def test_a_rollback_ends_the_trial_of_what_was_made_champion_in_mlflows_pages(store: Mlflow) -> None:
+    import mlflow
+
+    promote(TASK, "1")
+    try_out(TASK, "2", 0.2)
+    client, name = mlflow.MlflowClient(), f"stepladder-{TASK}"
+    client.set_registered_model_alias(name, "champion", "2")
+    client.set_registered_model_alias(name, "previous", "1")  # as a gateway does
+    rollback(TASK)  # before a gateway ended it
+    assert aliases(standing(TASK)) == ("1", "2", "2")
+    assert standing(TASK).versions["2"].share == 0
+
+
 def outcome(number: str) -> str | None:
     import mlflow
 

@@ -11,6 +11,9 @@ import pytest
 import yaml
 from honcho.environ import parse_procfile
 
+from stepladder.engine import _ADAPTERS
+from stepladder.settings import load_settings
+from stepladder.stages.workspace import Workspace
 from tests.end_to_end.project import ROOT
 
 FOLDER = ROOT / "infra/compose"
@@ -87,6 +90,23 @@ def test_every_volume_that_is_named_is_declared() -> None:
     mounted = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
     assert {name for name in mounted if not name.startswith(".")} == set(COMPOSE["volumes"])
     assert all((FOLDER / name).exists() for name in mounted if name.startswith(".") and "models" not in name)
+
+
+def test_on_a_gpu_the_engine_takes_the_adapters_that_the_gateway_has_fetched() -> None:
+    vllm, base = GPU["services"]["vllm"], SERVICES["vllm"]
+    assert " ".join(_ADAPTERS) in vllm["command"]
+    assert vllm["environment"] == {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
+    settings = load_settings(ROOT / "params.yaml")
+    assert settings.tuning.rank <= int(_ADAPTERS[-1])
+    for part in base["command"].partition("--enforce-eager")[0].split():
+        assert part in vllm["command"], "else it is started as without a GPU"
+    (mounted,) = vllm["volumes"]
+    releases = Workspace(Path("/project"), settings).releases
+    assert SERVICES["gateway"]["working_dir"] == "/project", "its paths begin there"
+    assert mounted["target"] == str(releases)
+    assert (FOLDER / mounted["source"]).resolve() == ROOT / releases.relative_to("/project")
+    assert mounted["read_only"]
+    assert mounted["bind"] == {"create_host_path": False}
 
 
 def test_secrets_come_from_a_file_that_git_ignores_and_have_no_default() -> None:

@@ -97,9 +97,10 @@ class Plant:
     key: str
     versions: dict[str, str] = field(default_factory=dict)
 
-    def release(self, word: str) -> str:
+    def release(self, word: str, base: str = "tiny") -> str:
         """Register a release that answers with a word; its version."""
-        self.versions[word] = register_release(self.folder / "training", word)
+        make_base(self.folder / "machine", base)
+        self.versions[word] = register_release(self.folder / "training", word, base)
         return self.versions[word]
 
     def client(self) -> httpx.Client:
@@ -131,8 +132,12 @@ class Plant:
     def children(self, module: str) -> list[psutil.Process]:
         """Processes of ``stepladder serve`` that run a module."""
         assert self.serve.process
-        found = psutil.Process(self.serve.process.pid).children(recursive=True)
-        return [one for one in found if module in " ".join(one.cmdline())]
+        named = []
+        for one in psutil.Process(self.serve.process.pid).children(recursive=True):
+            with suppress(psutil.Error):  # it ended meanwhile
+                if module in " ".join(one.cmdline()):
+                    named.append(one)
+        return named
 
 
 def asking(question: str = QUESTION) -> dict[str, object]:
@@ -180,7 +185,6 @@ def _machine(folder: Path, mlflow_uri: str) -> tuple[Served, str, str]:
     serving["canary"] |= {"every_s": 0.5, "least": 20, "feedback_after_s": 0, "margins": margins}
     (folder / "serving.yaml").write_text(yaml.safe_dump(serving))
     key = create_key(folder / "var/keys.json", "test", frozenset({"chat", "feedback", "admin"}), 1_000_000)
-    make_base(folder)
     environment = {
         "MLFLOW_TRACKING_URI": mlflow_uri,
         "PYTHONPATH": f"{ROOT / 'tests/serving/fake_vllm'}{os.pathsep}{ROOT}",
@@ -191,15 +195,15 @@ def _machine(folder: Path, mlflow_uri: str) -> tuple[Served, str, str]:
     return served, f"http://127.0.0.1:{port}", key
 
 
-def make_base(folder: Path) -> None:
-    """Files of the base model; ``models/`` in its name says that it is a folder."""
-    base = folder / "models/tiny"
+def make_base(folder: Path, name: str = "tiny") -> None:
+    """Files of a base model; ``models/`` in its name says that it is a folder."""
+    base = folder / "models" / name
     base.mkdir(parents=True, exist_ok=True)
     (base / "config.json").write_text("{}")
     (base / "model.safetensors").write_bytes(b"weights")
 
 
-def register_release(training: Path, word: str) -> str:
+def register_release(training: Path, word: str, base: str = "tiny") -> str:
     """What a climb does at its end, on a machine that has nothing to do with the one that serves."""
     import mlflow
 
@@ -208,15 +212,15 @@ def register_release(training: Path, word: str) -> str:
     spec = {"title": "Plain", "scorer": "exact", "bars": {"score": 0.5}, "margin": 0.1, "monthly_requests": 1}
     (task / "task.yaml").write_text(yaml.safe_dump(spec))
     (task / "prompt.md").write_text(word)
-    make_base(training)
+    make_base(training, base)
     for name, text in (("verdict.json", "{}"), ("report.html", "<p>The report</p>")):
         (training / name).write_text(text)
     write_json(training / OUTCOMES, _outcomes(word).model_dump(mode="json"))
     release = Release(
         task=TASK,
         plan=Plan(rung="prompt", context_tokens=100),
-        base="models/tiny",
-        base_digest=model_digest(str(training / "models/tiny")),
+        base=f"models/{base}",
+        base_digest=model_digest(str(training / "models" / base)),
         embedder="words",
         knowledge=Knowledge(),
         task_digest="t",
@@ -229,6 +233,7 @@ def register_release(training: Path, word: str) -> str:
     files = {name: training / name for name in (OUTCOMES, "verdict.json", "report.html")}
     freeze(release, folder, task=task, files=files, index=None, adapter=None)
     with mlflow.start_run() as run:
+        mlflow.log_artifact(str(training / "report.html"))
         version = register(
             folder, release, f"| rung | score |\n|---|---|\n| **{word}** | 0.913 |", run.info.run_id
         )

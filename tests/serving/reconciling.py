@@ -42,11 +42,18 @@ class FakeRegistry:
         return {TASK: self.standing}, []
 
     def promote(self, version: str | None) -> None:
-        """As the command does; a person in MLflow's UI leaves the tag ``serving.live``."""
+        """As the command does; a person in MLflow's UI leaves the tags."""
         versions = dict(self.standing.versions)
+        for number in {version, self.standing.champion} - {None}:
+            versions[number] = versions[number].model_copy(update={"share": 0.0, "shadow": False})
         if version:
             versions[version] = versions[version].model_copy(update={"live": None})
-        self.standing = self.standing.model_copy(update={"champion": version, "versions": versions})
+        self.standing = self.standing.model_copy(update={"versions": versions})
+        self.move_alias(version)
+
+    def move_alias(self, version: str | None) -> None:
+        """As a person does in MLflow's UI."""
+        self.standing = self.standing.model_copy(update={"champion": version})
 
     def live(self, version: str) -> bool:
         return self.standing.versions[version].live is not None

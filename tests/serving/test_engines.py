@@ -14,6 +14,8 @@ from serving import engines as module
 from serving.engines import Engines, NoRoomError, Pool, one_that_has_it
 from serving.memory import engine_gib, free_gib, merging_gib
 from serving.plan import Actual, Held, Load, Stop, plan
+from serving.settings import Reconcile
+from serving.troubles import Troubles
 from stepladder.engine import RunningEngine
 from stepladder.errors import StepladderError
 from stepladder.promotion import Standing, Version
@@ -212,10 +214,10 @@ def test_an_adapter_joins_the_engine_of_its_base_and_leaves_it_with_its_last_rel
 ) -> None:
     engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url])
     with engines.running("any", attach=True) as base:
-        with engines.with_adapter(base, "adapter-1", tmp_path) as tuned:
-            assert (tuned.url, tuned.model) == (vllm.url, "adapter-1")
-            assert vllm.adapters == {"adapter-1": str(tmp_path)}
-            with engines.with_adapter(base, "adapter-1", tmp_path):
+        with engines.with_adapter(base, "1", tmp_path) as tuned:
+            assert (tuned.url, tuned.model) == (vllm.url, "adapter-1-one")
+            assert vllm.adapters == {"adapter-1-one": str(tmp_path)}
+            with engines.with_adapter(base, "1", tmp_path):
                 pass
             assert vllm.adapters, "another release still has it"
         assert vllm.adapters == {}
@@ -223,10 +225,10 @@ def test_an_adapter_joins_the_engine_of_its_base_and_leaves_it_with_its_last_rel
 
 def test_an_engine_that_forgot_an_adapter_gets_it_again(vllm: Any, tmp_path: Path) -> None:
     engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url])
-    with engines.running("any", attach=True) as base, engines.with_adapter(base, "adapter-1", tmp_path):
+    with engines.running("any", attach=True) as base, engines.with_adapter(base, "1", tmp_path):
         vllm.adapters.clear()  # it restarted
-        with engines.with_adapter(base, "adapter-1", tmp_path):
-            assert list(vllm.adapters) == ["adapter-1"]
+        with engines.with_adapter(base, "1", tmp_path):
+            assert list(vllm.adapters) == ["adapter-1-one"]
 
 
 def test_an_adapter_is_loaded_into_all_replicas_and_again_into_one_that_restarted(
@@ -235,22 +237,22 @@ def test_an_adapter_is_loaded_into_all_replicas_and_again_into_one_that_restarte
     with takes_adapters() as other:
         engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url, other.url])
         with engines.running("any", attach=True) as base:
-            with engines.with_adapter(base, "adapter-1", tmp_path) as tuned:
+            with engines.with_adapter(base, "1", tmp_path) as tuned:
                 assert tuned.urls == (vllm.url, other.url)
-                assert list(vllm.adapters) == list(other.adapters) == ["adapter-1"]
+                assert list(vllm.adapters) == list(other.adapters) == ["adapter-1-one"]
                 other.adapters.clear()
                 assert one_that_has_it(tuned).urls == (vllm.url,)
                 engines.mend(tuned)
-                assert list(other.adapters) == ["adapter-1"]
+                assert list(other.adapters) == ["adapter-1-one"]
             assert vllm.adapters == other.adapters == {}
 
 
 def test_a_replica_that_is_away_does_not_keep_a_release_from_answering(vllm: Any, tmp_path: Path) -> None:
     urls = ["http://127.0.0.1:9", vllm.url]
     engines = Engines(Engine(), tmp_path, lambda _: None, urls)
-    with engines.running("any", attach=True) as base, engines.with_adapter(base, "a", tmp_path) as tuned:
+    with engines.running("any", attach=True) as base, engines.with_adapter(base, "1", tmp_path) as tuned:
         assert tuned.urls == (vllm.url, "http://127.0.0.1:9/v1")
-        assert list(vllm.adapters) == ["a"]
+        assert list(vllm.adapters) == ["adapter-1-one"]
 
 
 @pytest.mark.parametrize(
@@ -305,12 +307,23 @@ def test_an_engine_that_was_given_up_is_closed_and_started_anew(
     assert running == [-1, -1]
 
 
-def test_an_adapter_that_another_gateway_loaded_stays(vllm: Any, tmp_path: Path) -> None:
-    vllm.adapters["adapter-1"] = "there"
-    engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url])
-    with engines.running("any", attach=True) as base, engines.with_adapter(base, "adapter-1", tmp_path):
-        pass
-    assert vllm.adapters == {"adapter-1": "there"}
+def test_a_gateway_that_ends_leaves_another_its_adapter(vllm: Any, tmp_path: Path) -> None:
+    one, other = (Engines(Engine(), tmp_path, lambda _: None, [vllm.url], name) for name in "ab")
+    with other.running("any", attach=True) as base, other.with_adapter(base, "1", tmp_path) as kept:
+        with one.running("any", attach=True) as same, one.with_adapter(same, "1", tmp_path):
+            assert len(vllm.adapters) == 2
+        assert list(vllm.adapters) == [kept.model]
+
+
+def test_what_a_killed_gateway_left_in_an_engine_is_unloaded_when_it_is_back(
+    vllm: Any, tmp_path: Path
+) -> None:
+    vllm.adapters |= {"adapter-1-a": "there", "adapter-1-b": "there", "by-hand-a": "there"}
+    engines = Engines(Engine(), tmp_path, lambda _: None, [vllm.url], "a")
+    with engines.running("any", attach=True) as base:
+        assert list(vllm.adapters) == ["adapter-1-b", "by-hand-a"]
+        with engines.with_adapter(base, "1", tmp_path), engines.running("other", attach=True):
+            assert "adapter-1-a" in vllm.adapters, "what is held is no leftover"
 
 
 def test_an_engine_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None:
@@ -318,7 +331,11 @@ def test_an_engine_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> Non
         engines = Engines(Engine(), tmp_path, lambda _: None, [server.url])
         base = RunningEngine(server.url, "stub")
         with (
-            pytest.raises(StepladderError, match="load_lora_adapter"),
-            engines.with_adapter(base, "adapter-1", tmp_path),
+            pytest.raises(StepladderError, match="load_lora_adapter") as caught,
+            engines.with_adapter(base, "1", tmp_path),
         ):
             pass
+    assert caught.value.may_pass, "so it was started: no fault of the release"
+    version = Version(version="1", digest="1", rung="lora")
+    troubles = Troubles(Reconcile(attempts=1))
+    assert troubles.add(version, caught.value) is None

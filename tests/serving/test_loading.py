@@ -270,10 +270,15 @@ def test_an_adapter_joins_the_replicas_that_run(
         loaded = Loader(workspace_in(tmp_path), hot, searches).load("t", version)
         name = loaded.serving.engine.model
         assert list(one.adapters) == list(other.adapters) == [name]
+        assert name.endswith(f"-{(tmp_path / '.stepladder/gateway.id').read_text()}")
         assert {body["model"] for body in one.seen} == {name}, "its smoke cases"
         other.adapters.clear()
         loaded.mend()
         assert list(other.adapters) == [name]
+        one.adapters[name] = "left by a kill"
+        again = Loader(workspace_in(tmp_path), hot, searches).load("t", version)
+        assert again.serving.engine.model == name, "after a restart it has the name that it had"
+        assert one.adapters[name] != "left by a kill"
         loaded.close()
         assert one.adapters == other.adapters == {}
 

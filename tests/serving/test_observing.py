@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from serving.retrieval import BatchedRetrieval
 from serving.router import Lineup, Router
 from serving.settings import Tracing
 from serving.tracing import tracer_provider
+from stepladder.errors import StepladderError
 from tests.local_server import running
 from tests.serving.house import Gate, House, answering
 
@@ -39,6 +42,29 @@ def test_a_trace_holds_retrieval_and_engine_and_joins_the_callers(house: House) 
     assert spans["retrieve"].parent.span_id == spans["chat"].context.span_id
     assert spans["chat"].attributes["stepladder.outcome"] == "answered"
     assert all("SECRET" not in span.to_json() for span in spans.values())
+
+
+@pytest.mark.parametrize("fails", ["retrieve", "engine"])
+def test_a_span_of_what_failed_says_so_without_the_words_of_its_cause(house: House, fails: str) -> None:
+    async def broken(*_: object) -> Any:
+        raise StepladderError("it cannot be searched") from ConnectionError("http://u:MARKER@qdrant")
+
+    exporter = InMemorySpanExporter()
+    if fails == "retrieve":
+        champion = house.router.lineups["docs"].champion
+        assert champion
+        house.router.put("docs", Lineup({"champion": replace(champion, retrieval=BatchedRetrieval(broken))}))
+    with answering(house, exporter=exporter) as gate, gate.http() as client:
+        if fails == "engine":
+            gate.gateway.engines.complete = broken  # type: ignore[method-assign]
+        answer = client.post("/v1/chat/completions", json={"model": "docs", "messages": QUESTION})
+        assert answer.is_server_error
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    assert not spans[fails].status.is_ok
+    assert not spans["chat"].status.is_ok
+    for span in spans.values():
+        assert "MARKER" not in span.to_json()
+        assert span.events == ()
 
 
 class _Receiver(BaseHTTPRequestHandler):

@@ -7,6 +7,7 @@ import pytest
 from serving.plan import (
     Action,
     Actual,
+    EndTrial,
     Held,
     Load,
     Remember,
@@ -69,6 +70,18 @@ ONE, TWO = Held(1, "1", frees_gib=3), Held(2, "2", frees_gib=3)
         ),
         ("it stays", trying(0.1), Actual(1, (ONE, Held(3, "3"))), []),
         ("until its trial is over", trying(0), Actual(1, (ONE, Held(3, "3"))), [Unload(3)]),
+        (
+            "which it is when a person makes it champion",
+            trying(0.1).model_copy(update={"champion": "3", "previous": "1"}),
+            Actual(3, (ONE, Held(3, "3"))),
+            [EndTrial("3", "promoted by hand")],
+        ),
+        (
+            "and not where it stands in for one",
+            trying(0.1).model_copy(update={"champion": "3", "stands_in": True}),
+            Actual(3, (Held(3, "3"),)),
+            [],
+        ),
         (
             "and gives way to a champion that needs the memory",
             trying(0.1),

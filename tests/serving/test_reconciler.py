@@ -255,6 +255,25 @@ def test_a_challenger_takes_its_share_beside_the_champion_until_its_trial_ends(t
     play(tmp_path, "1", story)
 
 
+def test_a_challenger_made_champion_by_hand_is_not_on_trial_again_once_it_is_rolled_back(
+    tmp_path: Path,
+) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        shop.registry.try_out("2", 0.2)
+        await shop.until(lambda: shop.router.lineups[TASK].trial is not None)
+        shop.registry.move_alias("2")
+        await shop.answers_with("2")
+        await shop.until(lambda: not shop.registry.standing.versions["2"].share)
+        shop.registry.move_alias("1")
+        await shop.answers_with("1")
+        for _ in range(5):
+            await shop.reconciler.step()
+            assert shop.router.lineups[TASK].trial is None
+
+    play(tmp_path, "1", story)
+
+
 def test_a_challenger_that_fails_its_smoke_cases_gets_no_share(tmp_path: Path) -> None:
     async def story(shop: Shop) -> None:
         shop.loader.faults["2"] = lambda: RefusalError("3 of 5 smoke cases")

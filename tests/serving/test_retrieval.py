@@ -7,8 +7,10 @@ import os
 import signal
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,32 @@ def test_the_process_finds_what_evaluation_finds_and_is_replaced_when_it_dies(
             process.close()
 
     asyncio.run(story())
+
+
+def test_a_process_that_dies_twice_is_an_index_that_cannot_be_asked_now(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dies:
+        def __init__(self) -> None:
+            pools.append(self)
+
+        def submit(self, *_: object) -> Future[None]:
+            died: Future[None] = Future()
+            died.set_exception(BrokenProcessPool())
+            return died
+
+    pools: list[Dies] = []
+    monkeypatch.setattr(search, "_pool", Dies)
+    nowhere = IndexPlace(folder=Path("nowhere"), knowledge=Knowledge(), embedder="e")
+    retrieval = BatchedRetrieval(partial(SearchProcess().search, nowhere))
+    champion = house.router.lineups["docs"].champion
+    assert champion
+    house.router.put("docs", Lineup({"champion": replace(champion, retrieval=retrieval)}))
+    with answering(house) as gate, gate.http() as client:
+        body = {"model": "docs", "messages": [{"role": "user", "content": "Why?"}]}
+        answer = client.post("/v1/chat/completions", json=body)
+    assert (answer.status_code, answer.headers.get("retry-after")) == (503, "5")
+    assert len(pools) == 3, "it is replaced each time"
 
 
 def pid_of(process: SearchProcess) -> int:

@@ -26,7 +26,7 @@ class Told:
         self.ended: set[str] = set()
         self.tried = tried
 
-    def is_tried(self, *_: object) -> bool:
+    def is_tried(self, _task: str, _trial: Trial) -> bool:
         return self.tried
 
     def has_end(self, _task: str, _trial: Trial, trial_id: str) -> bool:
@@ -140,6 +140,10 @@ def test_a_decision_that_a_kill_kept_from_the_registry_is_told_again(house: Hous
         look(gate, after := Told(), times=2)  # another process: the registry knows nothing of the end
         assert after.notes == [note]
         assert steps(gate) == ["begin", "promote"], "it is no trial anew"
+        half = Told()
+        half.is_tried = lambda _, trial: trial == Trial("2", "2", 0.0)  # type: ignore[method-assign]
+        look(gate, half)  # the kill came after the promotion
+        assert half.notes == [note]
         look(gate, changed := Told(tried=False))  # a person ended it meanwhile
         assert changed.notes == []
         assert steps(gate) == ["begin", "promote", "stopped"]
