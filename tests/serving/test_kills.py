@@ -70,6 +70,19 @@ def kill(plant: Plant, module: str) -> None:
             process.kill()
 
 
+def second_engine(plant: Plant, but: frozenset[int] = frozenset()) -> frozenset[int]:
+    """Wait until two engines are there, of which one is being started; the ids of their processes."""
+    seen: set[int] = set()
+
+    def is_there() -> bool:
+        seen.clear()
+        seen.update(one.pid for one in plant.children("vllm.entrypoints"))
+        return len(seen) == 2 and not seen & but
+
+    wait_until(is_there, timeout_s=60)
+    return frozenset(seen)
+
+
 def until_says(plant: Plant, word: str) -> None:
     wait_until(lambda: plant.says() == word, timeout_s=240)
 
@@ -78,14 +91,18 @@ def test_whatever_is_killed_comes_back_to_what_is_wanted(tmp_path: Path) -> None
     with plant_in(tmp_path) as plant:
         plant.release("alpha")
         plant.stepladder("promote", TASK)
-        plant.release("beta")
+        plant.release("beta", base="other")  # it takes an engine of its own
+        plant.serve.environment["FAKE_VLLM_START_S"] = "0.5"
         plant.serve.start()
         until_says(plant, "alpha")
         with under_load(plant) as load:
             load.more(5)
 
             plant.stepladder("promote", TASK, plant.versions["beta"])
-            kill(plant, "vllm.entrypoints")
+            killed = second_engine(plant)
+            kill(plant, "vllm.entrypoints")  # the one that answers, and the one that is being started
+            second_engine(plant, but=killed)
+            kill(plant, "-m serving")  # while it starts an engine again
             until_says(plant, "beta")
             load.more(5)
 

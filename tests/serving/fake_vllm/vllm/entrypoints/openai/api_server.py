@@ -1,9 +1,13 @@
-"""Takes vLLM's options, of which it heeds the port and the served name."""
+"""Takes vLLM's options, of which it heeds the port and the served name.
+
+``FAKE_VLLM_START_S``: how long it takes before it listens.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from typing import Any
 
 from tests.stub_engine import StubEngine, started
@@ -18,6 +22,7 @@ def says(body: dict[str, Any]) -> str:
 
 
 async def serve(port: int, name: str) -> None:
+    await asyncio.sleep(float(os.environ.get("FAKE_VLLM_START_S", "0")))
     await started(StubEngine(says, LATENCY_S, name), port)
     await asyncio.Event().wait()
 
