@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from stepladder.cli import app, main
@@ -197,6 +198,22 @@ def test_setup_tells_what_it_makes_and_only_what_it_makes(
     assert first.startswith(f"base model: preparing {PACKAGED_BASE} (half a minute, once)\n")
     assert second == "base model: already there\n"
     assert made == [PACKAGED_BASE]
+
+
+def test_setup_builds_a_sample_anew_whose_build_was_cut_short(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"tasks": ["terraform-review"]}
+    params["models"]["base"] = "elsewhere"
+    params["sample"]["terraform-review"] = {"cases": 10, "examples": 20}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(tmp_path)
+    first, second = (CliRunner().invoke(app, ["setup"]).stderr for _ in range(2))
+    assert "built in" in first
+    assert "already there" in second
+    marker = Path("tasks/terraform-review/.sample.json")
+    marker.write_text(json.dumps({"made": json.loads(marker.read_text())["made"]}))
+    assert "built in" in CliRunner().invoke(app, ["setup"]).stderr
 
 
 def test_an_unknown_sample_names_the_known_ones(project: Path) -> None:

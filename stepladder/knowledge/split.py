@@ -60,7 +60,8 @@ def _cut_table(text: str, fits: Fits) -> list[str]:
         return f"{head}\n{body}"
 
     # Without room for the header beside every row, the header stands in the first piece only.
-    if all(fits(with_head(row)) for row in rows[2:]):
+    # A table of a header alone is cut like any text.
+    if rows[2:] and all(fits(with_head(row)) for row in rows[2:]):
         return [with_head(body) for body in _join(rows[2:], "\n", lambda body: fits(with_head(body)))]
     return _join(_atoms(rows, fits), "\n", fits)
 

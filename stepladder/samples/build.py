@@ -91,7 +91,13 @@ def build_sample(
 
 
 def is_built(name: str, tasks_folder: Path = Path("tasks")) -> bool:
-    """Whether the sample's rows are there, from whatever settings, with whatever edits since."""
+    """Whether the sample's rows are there, from whatever settings, with whatever edits since.
+
+    Those that a build wrote which was cut short are not: cases and examples may be of two seeds.
+    """
+    marker = _marker(tasks_folder / name)
+    if "made" in marker and "digest" not in marker:
+        return False
     return all((tasks_folder / name / file).is_file() for file in _GENERATED_FILES)
 
 

@@ -70,6 +70,8 @@ def _block(
         request, _ = compose(
             task, plan, example.input, context.chunks, contexts.count_tokens, example.history
         )
-        answer = example.output if context.answerable else task.spec.abstention or example.output
+        # To abstain is taught where retrieval missed; an unanswerable example says so in its own words.
+        missed = example.answerable and not context.answerable
+        answer = (missed and task.spec.abstention) or example.output
         rows.append(tokenise(tokenizer, request.messages, answer, example.id))
     return rows

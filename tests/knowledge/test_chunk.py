@@ -147,9 +147,13 @@ def test_slug() -> None:
 
 
 LINE = st.text(alphabet="ab. -`|#*>_\n\t1é日", max_size=60)
+HEADERS = st.lists(st.text(alphabet="abé1", min_size=1, max_size=20), min_size=1, max_size=40).map(
+    lambda names: f"| {' | '.join(names)} |\n|{'-|' * len(names)}"
+)
 MARKDOWN = st.lists(
     st.one_of(
         LINE,
+        HEADERS,
         st.sampled_from(
             ["# One", "## Two", "### Three", "## Two", "```\ncode here\n```", "| a | b |\n|-|-|\n| 1 | 2 |"]
         ),

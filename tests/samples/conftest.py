@@ -39,6 +39,14 @@ OLD = (
 )
 TORN = 'DOCUMENTATION = """\nmodule: torn\noptions:\n  a: b\n c d\n  e: [\n"""\n'
 BARE = 'DOCUMENTATION = """\nmodule: bare\nshort_description: Nothing to set\n"""\n'
+UNREADABLE = {
+    "syntax": 'DOCUMENTATION = """\noptions: {a: {}}\n"""\nprint "old Python"\n',
+    "zero": "DOCUMENTATION = 'options: {a: {}}'\0\n",
+    "date": 'DOCUMENTATION = """\noptions: {a: {default: 2024-13-45}}\n"""\n',
+    "listed": 'DOCUMENTATION = """\noptions: [a, b]\n"""\n',
+    "bare_option": 'DOCUMENTATION = """\noptions: {a: text}\n"""\n',
+    "one_choice": 'DOCUMENTATION = """\noptions: {a: {choices: 5}}\n"""\n',
+}
 SHARED = '''
 DOCUMENTATION = """
 module: shared
@@ -64,6 +72,7 @@ def wheel(tmp_path: Path) -> Path:
         "ansible_collections/acme/tools/plugins/modules/__init__.py": "",
         "ansible_collections/acme/tools/plugins/lookup/fetch_box.py": FETCH,
         "ansible/modules/fetch_core.py": FETCH,
+        **{f"ansible_collections/acme/tools/plugins/modules/{n}.py": s for n, s in UNREADABLE.items()},
     }
     with zipfile.ZipFile(path, "w") as archive:
         for name, source in modules.items():

@@ -12,7 +12,7 @@ from stepladder.data.headings import section_ids
 from stepladder.errors import StepladderError
 from stepladder.files import digest_folder, write_jsonl
 from stepladder.samples import build
-from stepladder.samples.build import WHEELS, build_sample, with_all_modules
+from stepladder.samples.build import WHEELS, build_sample, is_built, with_all_modules
 from stepladder.settings import Settings, load_settings
 from stepladder.tasks import load_task
 
@@ -85,8 +85,10 @@ def test_a_build_that_was_cut_short_goes_on(
         patch.setattr(build, "write_jsonl", cut)
         with pytest.raises(KeyboardInterrupt):
             build_sample("terraform-review", settings_for(seed=5), tmp_path)
+    assert not is_built("terraform-review", tmp_path), "`setup` must not take it for built"
     assert not build_sample("terraform-review", settings_for(seed=5), tmp_path).reused
     assert build_sample("terraform-review", settings_for(seed=5), tmp_path).reused
+    assert is_built("terraform-review", tmp_path)
 
 
 def faults(folder: Path) -> list[str]:

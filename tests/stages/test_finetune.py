@@ -16,6 +16,7 @@ from stepladder.stages import training_rows as rows_of
 from stepladder.stages.records import TrainingRecord
 from stepladder.stages.workspace import Workspace, load
 from stepladder.tasks import Case, Example
+from stepladder.tuning.rows import load_tokenizer
 
 PARAMETERS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 TASK = "title: t\nscorer: exact\nbars: {score: 0.8}\nmargin: 0.05\nmonthly_requests: 1\n"
@@ -127,6 +128,20 @@ def test_a_finished_run_is_learned_again_when_it_is_asked_for_again(tiny_llama: 
         result = load(TrainingRecord, workspace.tuned("t") / "training.json").result
         assert result.resumed_from is None
     assert not list((workspace.scratch / "training").iterdir())
+
+
+def test_an_unanswerable_example_keeps_its_own_answer(tiny_llama: Path, tmp_path: Path) -> None:
+    answers = ["None of this is known.", "state"]
+    given = [
+        examples(2, answer)[n].model_copy(update={"answerable": n > 0}) for n, answer in enumerate(answers)
+    ]
+    workspace = make(tmp_path, tiny_llama, given)
+    with (tmp_path / "tasks/t/task.yaml").open("a") as spec:
+        spec.write("abstention: Not in the documents.\n")
+    rows, _ = rows_of.training_rows(workspace, workspace.task("t"), given, 10**9)
+    tokenizer = load_tokenizer(tiny_llama)
+    learned = {row.example_id: tokenizer.decode(row.answer_ids, skip_special_tokens=True) for row in rows}
+    assert learned == {"e0": answers[0], "e1": answers[1]}
 
 
 def test_rows_too_long_to_be_read_do_not_use_up_the_budget(tiny_llama: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Module:
 
 
 def read_modules(wheel: Path, collections: set[str] | None = None) -> list[Module]:
-    """Modules of a wheel by name, without those that are deprecated, have no options or are not YAML.
+    """Modules of a wheel by name, without those that are deprecated, have no options or cannot be read.
 
     Args:
         collections: only these, say ``{"community.general"}``; None: all.
@@ -83,14 +83,16 @@ def _read(archive: zipfile.ZipFile, collections: set[str] | None) -> Iterator[Mo
             continue
         try:
             document = _document(archive.read(path).decode("utf-8"))
-        except yaml.YAMLError as error:
+            wanted = document and document.get("options") and "deprecated" not in document
+            module = _module(fqcn, document) if document and wanted else None
+        except (yaml.YAMLError, SyntaxError, ValueError, TypeError) as error:
             # A few of the 9,000 do not parse; Ansible itself leaves them out of its documentation.
             logger.warning(
-                "%s left out, its documentation is not YAML: %s", fqcn, str(error).partition("\n")[0]
+                "%s left out, its documentation cannot be read: %s", fqcn, str(error).partition("\n")[0]
             )
             continue
-        if document and document.get("options") and "deprecated" not in document:
-            yield _module(fqcn, document)
+        if module:
+            yield module
 
 
 def _name_of(path: str) -> str | None:
@@ -123,9 +125,18 @@ def _module(fqcn: str, document: dict[str, Any]) -> Module:
         fqcn=fqcn,
         summary=paragraph(document.get("short_description")).rstrip("."),
         description=paragraph(document.get("description")),
-        options=tuple(_option(str(name), facts or {}) for name, facts in document["options"].items()),
+        options=tuple(
+            _option(str(name), _mapping(facts or {}, f"option {name}"))
+            for name, facts in _mapping(document["options"], "options").items()
+        ),
         complete=all(_WITHOUT_OPTIONS.search(name) for name in names),
     )
+
+
+def _mapping(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is not a mapping")
+    return value
 
 
 def _option(name: str, facts: dict[str, Any]) -> Option:
