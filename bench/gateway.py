@@ -289,7 +289,7 @@ def _serve(scratch: Path, url: str, model: str) -> None:
     _keep_bodies(scratch / BODIES)
     engine = RunningEngine(url, model)
     shipped = load_serving_settings(Path(__file__).parents[1] / "serving.yaml").model_dump()
-    shipped |= {"keys": scratch / "keys.json", "inbox": scratch / "inbox"}
+    shipped |= {"keys": scratch / "keys.json", "inbox": str(scratch / "inbox")}
     shipped["records"]["path"] = scratch / "records.sqlite"
     settings = ServingSettings.model_validate(shipped)
     key = create_key(settings.keys, "bench", frozenset({"chat"}), 10_000_000)
