@@ -8,6 +8,7 @@ and a process that died is replaced.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -124,4 +125,8 @@ def _retriever(place: str) -> Retriever:
 
 @lru_cache(maxsize=4)
 def _embedder(name: str) -> Embedder:
+    import torch
+
+    # Threads that wait for each other at every layer wait long beside an engine's, which spin on all cores.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     return load_embedder(name)
