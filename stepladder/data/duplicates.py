@@ -82,7 +82,7 @@ def near_duplicates(texts_a: Sequence[str], texts_b: Sequence[str] | None, thres
     frequency = Counter(shingle for item in sets_a for shingle in item)
     if texts_b is not None:
         frequency.update(shingle for item in sets_b for shingle in item)
-    index = _index_prefixes(sets_b, frequency, threshold)
+    index = index_rarest(sets_b, frequency, threshold)
     pairs = []
     for i, a in enumerate(sets_a):
         candidates = {j for shingle in rarest(a, frequency, threshold) for j in index.get(shingle, ())}
@@ -95,9 +95,10 @@ def near_duplicates(texts_a: Sequence[str], texts_b: Sequence[str] | None, thres
     return pairs
 
 
-def _index_prefixes(
+def index_rarest(
     sets: list[frozenset[Shingle]], frequency: Counter[Shingle], threshold: float
 ) -> dict[Shingle, list[int]]:
+    """Positions of the sets by their rarest shingles: sets that are similar enough meet in one at least."""
     index: dict[Shingle, list[int]] = defaultdict(list)
     for position, item in enumerate(sets):
         for shingle in rarest(item, frequency, threshold):
@@ -108,4 +109,9 @@ def _index_prefixes(
 def rarest(item: frozenset[Shingle], frequency: Counter[Shingle], threshold: float) -> list[Shingle]:
     """The rarest shingles, of which one is shared by every set that is similar enough."""
     ordered = sorted(item, key=lambda shingle: (frequency[shingle], shingle))
-    return ordered[: len(item) - math.ceil(threshold * len(item) - 1e-9) + 1]
+    return ordered[: len(item) - least_shared(item, threshold) + 1]
+
+
+def least_shared(item: frozenset[Shingle], threshold: float) -> int:
+    """How many of its shingles a set must share with one that is similar enough."""
+    return math.ceil(threshold * len(item) - 1e-9)

@@ -7,9 +7,8 @@ looked for without writing all of them out.
 
 from __future__ import annotations
 
-import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 from stepladder.data.duplicates import (
@@ -18,8 +17,9 @@ from stepladder.data.duplicates import (
     WORDS_PER_SHINGLE,
     Pair,
     Shingle,
+    index_rarest,
     jaccard,
-    rarest,
+    least_shared,
     shingles,
     shingles_of,
     words_of,
@@ -58,15 +58,12 @@ def near_endings(wanted: Sequence[str], texts: Sequence[str], threshold: float) 
     """
     sets = [shingles(text) for text in wanted]
     frequency = Counter(shingle for item in sets for shingle in item)
-    index: dict[Shingle, list[int]] = defaultdict(list)
-    for i, item in enumerate(sets):
-        for shingle in rarest(item, frequency, threshold):
-            index[shingle].append(i)
+    index = index_rarest(sets, frequency, threshold)
     for j, text in enumerate(texts):
         tails = _tails(text)
         reach = _reach(tails)
         candidates = {i for shingle in reach for i in index.get(shingle, ())}
-        close = [i for i in sorted(candidates) if len(sets[i] & reach) >= _least(sets[i], threshold)]
+        close = [i for i in sorted(candidates) if len(sets[i] & reach) >= least_shared(sets[i], threshold)]
         of_tails = [shingles_of(tail) for tail in tails] if close else []
         for i in close:
             similarity = max(jaccard(sets[i], tail) for tail in of_tails)
@@ -98,7 +95,3 @@ def _reach(tails: Sequence[tuple[str, ...]]) -> set[Shingle]:
             start = (*EDGE, *tail[: len(EDGE)])
             reach.update(start[n : n + WORDS_PER_SHINGLE] for n in range(len(EDGE)))
     return reach
-
-
-def _least(item: frozenset[Shingle], threshold: float) -> int:
-    return math.ceil(threshold * len(item) - 1e-9)

@@ -39,11 +39,7 @@ def champion_version(workspace: Workspace, name: str) -> str | None:
     Raises:
         StepladderError: MLflow does not answer.
     """
-    mlflow = workspace.settings.mlflow
-    if store_is_missing(mlflow.tracking_uri, workspace.root):
-        return None
-    use_mlflow(mlflow)
-    return standing(name).champion
+    return standing(name).champion if _has_registry(workspace) else None
 
 
 def champion_of(workspace: Workspace, name: str, present: RungOutcomes) -> Champion | None:
@@ -52,12 +48,19 @@ def champion_of(workspace: Workspace, name: str, present: RungOutcomes) -> Champ
     Raises:
         StepladderError: MLflow does not answer.
     """
-    mlflow = workspace.settings.mlflow
-    if store_is_missing(mlflow.tracking_uri, workspace.root):
+    if not _has_registry(workspace):
         return None
-    use_mlflow(mlflow)
     found = with_alias(name, CHAMPION, workspace.releases)
     return _weighable(workspace, found, present, _kept(workspace, found, present)) if found else None
+
+
+def _has_registry(workspace: Workspace) -> bool:
+    """Whether MLflow's store is there, and set up; to look for a champion must not make it."""
+    mlflow = workspace.settings.mlflow
+    if store_is_missing(mlflow.tracking_uri, workspace.root):
+        return False
+    use_mlflow(mlflow)
+    return True
 
 
 def champion_at(
