@@ -8,12 +8,12 @@ import pytest
 
 from stepladder.files import digest_file
 from stepladder.models import model_digest
-from stepladder.prompting.compose import Plan
-from stepladder.releases import NotAsRegisteredError, Release, freeze, register
-from stepladder.settings import Knowledge, Mlflow, load_settings
+from stepladder.releases import NotAsRegisteredError, freeze, register
+from stepladder.settings import Mlflow, load_settings
 from stepladder.stages.ask import ask
 from stepladder.stages.workspace import Workspace
 from tests.stub_server import stub_server
+from tests.test_release_aliases import release as release_of
 
 ROOT = Path(__file__).parents[2]
 TASK = "asked"
@@ -36,18 +36,8 @@ def workspace(tmp_path: Path, mlflow_store: Path) -> Workspace:
         (task / name).write_text(text)
     base.mkdir()
     (base / "config.json").write_text("{}")
-    release = Release(
-        task=TASK,
-        plan=Plan(rung="prompt", context_tokens=10),
-        base=str(base),
-        base_digest=model_digest(str(base)),
-        embedder="e",
-        knowledge=Knowledge(),
-        task_digest="t",
-        prompt_digest=digest_file(task / "prompt.md"),
-        index_version=None,
-        adapter_digest=None,
-        verdict_digest="v",
+    release = release_of(model_digest(str(base))).model_copy(
+        update={"task": TASK, "base": str(base), "prompt_digest": digest_file(task / "prompt.md")}
     )
     freeze(release, tmp_path / "release", task=task, files={}, index=None, adapter=None)
     with mlflow.start_run() as run:

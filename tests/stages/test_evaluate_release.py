@@ -12,14 +12,14 @@ from stepladder.evaluation.records import RungOutcomes
 from stepladder.files import digest_file, write_jsonl
 from stepladder.ladder.evidence import Unweighed
 from stepladder.models import model_digest
-from stepladder.prompting.compose import Plan
-from stepladder.releases import CHAMPION, OUTCOMES, Release, freeze, register, registered_name
-from stepladder.settings import Knowledge, Mlflow, load_settings
+from stepladder.releases import CHAMPION, OUTCOMES, freeze, register, registered_name
+from stepladder.settings import Mlflow, load_settings
 from stepladder.stages.champion import champion_at, champion_of
 from stepladder.stages.evaluate_release import evaluate_release
 from stepladder.stages.workspace import Workspace, load, save
 from tests.ladder.conftest import make_outcomes
 from tests.stub_server import StubServer, stub_server
+from tests.test_release_aliases import release as release_of
 
 ROOT = Path(__file__).parents[2]
 TASK = "served"
@@ -51,18 +51,8 @@ def workspace(tmp_path: Path, mlflow_store: Path) -> Workspace:
     (task / "examples.jsonl").write_text("")
     base.mkdir()
     (base / "config.json").write_text("{}")
-    release = Release(
-        task=TASK,
-        plan=Plan(rung="prompt", context_tokens=10),
-        base=str(base),
-        base_digest=model_digest(str(base)),
-        embedder="e",
-        knowledge=Knowledge(),
-        task_digest="t",
-        prompt_digest=digest_file(task / "prompt.md"),
-        index_version=None,
-        adapter_digest=None,
-        verdict_digest="v",
+    release = release_of(model_digest(str(base))).model_copy(
+        update={"task": TASK, "base": str(base), "prompt_digest": digest_file(task / "prompt.md")}
     )
     save(tmp_path / "then.json", make_outcomes("prompt", 0.5).model_copy(update={"task": TASK}))
     files = {OUTCOMES: tmp_path / "then.json"}
