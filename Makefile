@@ -54,7 +54,7 @@ down: ## End what `make up` started
 .PHONY: test
 test: setup ## All tests, the end-to-end ones through a real engine included
 	$(SAY) "test: everything but the end-to-end tests, two files at a time"
-	@$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile --no-loadscope-reorder
 	$(SAY) "test: the end-to-end tests, through a real engine, one after the other"
 	@$(BIN)/python -m pytest -m e2e
 

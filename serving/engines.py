@@ -136,7 +136,7 @@ class Engines:
             self._gib[model] = engine_gib(model, self._settings)
             self.require_room(self._gib[model])
             say(f"engine: starting vLLM for {model} (about a minute on a CPU)")
-            return engine(model, settings, self._logs, self._on_wait, adapters=adapters)
+            return engine(model, settings, self._logs, self._on_wait, adapters=adapters, beside_others=True)
 
         def usable(one: RunningEngine) -> bool:
             return one not in self._hung and _usable(one)

@@ -19,9 +19,11 @@ from serving.router import Serving
 from serving.search import IndexPlace, SearchProcess
 from serving.settings import Reconcile
 from serving.smoke import HungError, RefusalError, choose, require_smoke
+from stepladder.bases import fetch_base
 from stepladder.engine import RunningEngine, dtype_of
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import RungOutcomes
+from stepladder.failures import first_line
 from stepladder.files import read_json, read_text, write_text
 from stepladder.hardware import device
 from stepladder.knowledge.manifest import read_manifest
@@ -111,7 +113,8 @@ class Loader:
         Raises:
             RefusalError: it is not what was registered, or fails its smoke cases.
             UnfetchedError: its files cannot be had now.
-            MachineError: its base model is not here, or no Qdrant server is named that its index is on.
+            MachineError: its base model is neither here nor in MLflow, or no Qdrant server is named that its
+                index is on.
             NoRoomError: its engine does not fit beside those that run.
             StepladderError: its engine or index does not open.
         """
@@ -172,7 +175,7 @@ class Loader:
     def _engine_for(self, registered: Registered, stack: ExitStack) -> tuple[RunningEngine, str]:
         """The engine that answers, and the model that it was started with."""
         release = registered.release
-        base = self._require_base(release.base, release.base_digest)
+        base = self._base(release.base, release.base_digest)
         adapter = registered.folder / "adapter"
         if release.adapter_digest is None or self._has_all:
             return stack.enter_context(self._engines.running(base, attach=True, adapters=self._hot)), base
@@ -191,7 +194,20 @@ class Loader:
             merge_apart(base, adapter, folder, dtype_of(self._engine), self._go_on)
         return str(folder)
 
-    def _require_base(self, name: str, digest: str) -> str:
+    def _base(self, name: str, digest: str) -> str:
+        """The base model with this digest: the one here, or a copy of what MLflow keeps."""
+        copy = self._workspace.bases / short(digest)
+        try:
+            return self._base_here(name, digest)
+        except MachineError as error:
+            try:
+                if not copy.is_dir():
+                    fetch_base(digest, copy)
+                return self._base_here(str(copy), digest)
+            except Exception as unfetched:  # MLflow's of many kinds: it may be down
+                raise MachineError(f"{error}, and no copy can be had: {first_line(unfetched)}") from unfetched
+
+    def _base_here(self, name: str, digest: str) -> str:
         try:
             base = require_base(name)
             found = self._bases.get(base) or model_digest(base)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +22,12 @@ def model(tmp_path: Path) -> str:
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     return str(folder)
+
+
+def use_python(monkeypatch: pytest.MonkeyPatch, executable: str) -> None:
+    """Start engines by it; whatever is imported meanwhile (multiprocessing, say) still sees the real one."""
+    seen = SimpleNamespace(executable=executable, platform=sys.platform)
+    monkeypatch.setattr(module, "sys", seen)
 
 
 def test_attaching_uses_the_servers_first_model(tmp_path: Path) -> None:
@@ -63,7 +71,7 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path, model: 
 def test_an_engine_that_ends_at_once_shows_its_error(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.sys, "executable", "/bin/false")
+    use_python(monkeypatch, "/bin/false")
     with (
         pytest.raises(StepladderError, match="ended with exit code 1"),
         engine(model, Engine(dtype="float32"), tmp_path),
@@ -74,7 +82,7 @@ def test_an_engine_that_ends_at_once_shows_its_error(
 def test_each_start_has_a_log_of_its_own_though_ports_come_again(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.sys, "executable", "/bin/false")
+    use_python(monkeypatch, "/bin/false")
     monkeypatch.setattr(module, "_take_port", lambda _: 4711)
     for _ in range(2):
         with pytest.raises(StepladderError), engine(model, Engine(dtype="float32"), tmp_path / "logs"):
@@ -83,13 +91,32 @@ def test_each_start_has_a_log_of_its_own_though_ports_come_again(
     assert names == ["engine-model-1.log", "engine-model-2.log"]
 
 
+@pytest.mark.parametrize(("beside_others", "bound"), [(False, True), (True, False)])
+def test_threads_are_bound_to_the_cores_only_of_an_engine_that_has_them_to_itself(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch, beside_others: bool, bound: bool
+) -> None:
+    script = tmp_path / "teller"
+    script.write_text("#!/bin/sh\necho Error: $VLLM_CPU_OMP_THREADS_BIND of $OMP_NUM_THREADS >&2\nexit 1\n")
+    script.chmod(0o755)
+    use_python(monkeypatch, str(script))
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: {0, 3})
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    settings = Engine(dtype="float32")
+    told = "Error: 0,3 of\n?" if bound else "Error: nobind of 2"
+    with (
+        pytest.raises(StepladderError, match=told),
+        engine(model, settings, tmp_path, beside_others=beside_others),
+    ):
+        pass
+
+
 def test_an_engine_that_is_not_ready_in_time_is_ended(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "sleeper"
     script.write_text("#!/bin/sh\necho $$ > " + str(tmp_path / "pid") + "\nexec sleep 60\n")
     script.chmod(0o755)
-    monkeypatch.setattr(module.sys, "executable", str(script))
+    use_python(monkeypatch, str(script))
     settings = Engine(dtype="float32", start_timeout_s=1)
     with pytest.raises(StepladderError, match="not ready within 1 s"), engine(model, settings, tmp_path):
         pass

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from stepladder.bases import keep_base
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.looks import forget_look, look_of, noted_looks
@@ -146,6 +147,7 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
         index=workspace.index(name) if plan.retrieval else None,
         adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
     )
+    keep_base(release.base, release.base_digest)
     return register(folder, release, summary(verdict), run_id)
 
 

@@ -118,6 +118,11 @@ class Workspace:
         return self.scratch / "merged"
 
     @property
+    def bases(self) -> Path:
+        """Copies of base models that this machine did not have, by digest."""
+        return self.scratch / "bases"
+
+    @property
     def releases(self) -> Path:
         """Copies of releases, by digest."""
         return self.scratch / "releases"

@@ -19,6 +19,7 @@ from serving.router import Lineup, Passage
 from serving.search import IndexPlace, SearchProcess
 from serving.settings import Reconcile
 from serving.smoke import HungError, RefusalError
+from stepladder.bases import keep_base
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
 from stepladder.files import digest_file, digest_folder, read_json, write_json, writing
@@ -212,8 +213,21 @@ def test_a_damaged_copy_without_a_registry_is_no_reason_to_refuse(loader: Loader
         loader.load("t", version)
 
 
+def test_a_base_model_that_is_not_here_is_copied_from_mlflow(
+    loader: Loader, tmp_path: Path, mlflow_store: Path
+) -> None:
+    base = tmp_path / "models/tiny"
+    (base / "README.md").write_text("Of this test alone: the store is of many.")
+    version = plain(tmp_path)
+    keep_base(str(base), model_digest(str(base)))
+    shutil.rmtree(base)
+    loader.load("t", version).close()
+    (copy,) = workspace_in(tmp_path).bases.iterdir()
+    assert (copy / "README.md").is_file()
+
+
 def test_another_base_model_is_this_machines_fault_and_mended_without_a_restart(
-    loader: Loader, tmp_path: Path
+    loader: Loader, tmp_path: Path, mlflow_store: Path
 ) -> None:
     version = plain(tmp_path)
     config = tmp_path / "models/tiny/config.json"
