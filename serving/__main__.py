@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -82,6 +83,15 @@ def _serve(
             timeout_graceful_shutdown=30,
             **connection_options(settings.limits),
         )
+    _end()
+
+
+def _end() -> None:
+    """End without waiting for threads that hang: a download, an inbox that does not answer."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @keys.command("create")

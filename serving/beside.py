@@ -7,7 +7,10 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor, Future, InvalidStateError
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_LOOK_S = 0.5
 
 
 @asynccontextmanager
@@ -38,3 +41,18 @@ class Leavable(Executor):
 
         threading.Thread(target=work, name="leavable", daemon=True).start()
         return done
+
+
+def left_when_over(work: Callable[[], T], go_on: Callable[[], None]) -> T:
+    """What ``work`` returns or raises; where ``go_on``, asked meanwhile, raises, ``work`` is left behind.
+
+    For a thread that waits for what cannot be broken off, as a download.
+    """
+    done: Future[T] = Leavable().submit(work)
+    while True:
+        try:
+            return done.result(timeout=_LOOK_S)
+        except TimeoutError:
+            if done.done():  # just now, or the error is the work's own
+                return done.result()
+            go_on()

@@ -83,8 +83,8 @@ def _card(task: str, lineup: Lineup, key: Key) -> ModelCard | None:
         )
         for alias, serving in seen
     ]
-    created = int((lineup.champion.registered.folder / "release.json").stat().st_mtime)
-    return ModelCard(id=task, created=created, title=lineup.champion.task.spec.title, releases=releases)
+    champion = lineup.champion
+    return ModelCard(id=task, created=champion.loaded, title=champion.task.spec.title, releases=releases)
 
 
 def _unit(chat: ChatRequest, said: Conversation, key: Key) -> str:

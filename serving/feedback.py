@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -23,6 +24,7 @@ from stepladder.tasks import TaskSpec
 log = logging.getLogger("serving")
 routes = APIRouter()
 _PATIENCE_S = 10
+_INBOX = ThreadPoolExecutor(4, "inbox")
 
 
 @routes.post("/v1/feedback")
@@ -57,7 +59,11 @@ async def _keep(gateway: Gateway, feedback: Feedback, key_id: str) -> FeedbackRe
     number = f"feedback-{digest_value(feedback.model_dump())[:32]}"
     row = None
     if feedback.correction is not None:
-        row = await asyncio.to_thread(_to_inbox, gateway, asked, feedback.correction, number)
+        spec = _spec(gateway, asked.task)
+        # Not in the loop's own threads: an inbox far away may hang, and would take them all one by one.
+        row = await asyncio.get_running_loop().run_in_executor(
+            _INBOX, _to_inbox, gateway, spec, asked, feedback.correction, number
+        )
     await _record(gateway, asked, feedback, number, key_id)
     return FeedbackReceipt(id=number, interaction=asked.interaction, row=row)
 
@@ -74,14 +80,23 @@ def _check(feedback: Feedback, gateway: Gateway) -> None:
         raise ApiError(400, "empty_feedback", "the correction is blank", param="correction")
 
 
-def _to_inbox(gateway: Gateway, asked: Event, correction: str, number: str) -> str:
+def _spec(gateway: Gateway, task: str) -> TaskSpec:
+    """What the task asks of an answer, and so of a corrected one."""
+    lineup = gateway.router.lineups.get(task)
+    if lineup is None or lineup.champion is None:
+        raise ApiError(
+            503,
+            "no_champion",
+            "no release of the task is loaded: send the correction again",
+            retry_after_s=10,
+        )
+    return lineup.champion.task.spec
+
+
+def _to_inbox(gateway: Gateway, spec: TaskSpec, asked: Event, correction: str, number: str) -> str:
     """Write the corrected example, redacted, as a file that ingestion finds whole or not at all."""
-    lineup = gateway.router.lineups.get(asked.task)
-    spec = lineup.champion.task.spec if lineup and lineup.champion else None
-    answerable = True
-    if spec:
-        _check_schema(spec, correction)
-        answerable = not abstains(spec, correction)
+    _check_schema(spec, correction)
+    answerable = not abstains(spec, correction)
     answer = gateway.redact(correction)
     row = {"id": number, "messages": _turns(asked.body["messages"], answer), "answerable": answerable}
     name = f"{asked.task}/corrections/{number}.jsonl"

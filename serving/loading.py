@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from serving.beside import left_when_over
 from serving.engines import Engines, one_that_has_it
 from serving.memory import engine_gib, merging_gib
 from serving.merging import merge_apart
+from serving.models import MachineError, Models
 from serving.retrieval import BatchedRetrieval
 from serving.router import Serving
 from serving.search import IndexPlace, SearchProcess
 from serving.settings import Reconcile
 from serving.smoke import HungError, RefusalError, choose, require_smoke
-from stepladder.bases import fetch_base
 from stepladder.engine import RunningEngine, dtype_of
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import RungOutcomes
@@ -27,12 +29,12 @@ from stepladder.failures import first_line
 from stepladder.files import read_json, read_text, write_text
 from stepladder.hardware import device
 from stepladder.knowledge.manifest import read_manifest
-from stepladder.models import model_digest, require_base
 from stepladder.promotion import Version
 from stepladder.releases import (
     OUTCOMES,
     NotAsRegisteredError,
     Registered,
+    Release,
     fetch_version,
     registered_name,
     require_contents,
@@ -40,8 +42,11 @@ from stepladder.releases import (
 )
 from stepladder.settings import Knowledge
 from stepladder.stages.finetune import merged_folder
+from stepladder.stages.prune import keep_only
 from stepladder.stages.workspace import Workspace
 from stepladder.tasks import load_task
+
+log = logging.getLogger("serving")
 
 
 def gateway_id(path: Path) -> str:
@@ -53,10 +58,6 @@ def gateway_id(path: Path) -> str:
 
 class UnfetchedError(Exception):
     """A release could not be copied from where it lies: nobody's fault that the release could mend."""
-
-
-class MachineError(Exception):
-    """This machine cannot run a release that others may: it says nothing about the release."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +101,22 @@ class Loader:
         # Whether adapters join an engine that runs, rather than being merged. Known before the first request:
         # to look takes PyTorch, whose import would hold up requests.
         self._hot = device() == "cuda" if settings.adapters == "auto" else settings.adapters == "hot"
-        self._bases: dict[str, str] = {}
+        self._attaches = bool(urls)
+        self._models = Models(workspace.model_copies)
         self._aborted = threading.Event()
 
     def abort(self) -> None:
         """Let a load that is under way fail soon."""
         self._aborted.set()
+
+    def tidy(self, digests: Collection[str]) -> None:
+        """Remove what releases other than these left on the disk; where there is a build, climbs do it."""
+        if (self._workspace.root / "build").is_dir():
+            return
+        try:
+            keep_only(self._workspace, digests)
+        except Exception as error:  # it only takes room
+            log.warning("what old releases left is not removed: %s", first_line(error))
 
     def load(self, task: str, version: Version) -> Loaded:
         """Load a version and try its smoke cases; nothing of it stays when it fails.
@@ -113,13 +124,13 @@ class Loader:
         Raises:
             RefusalError: it is not what was registered, or fails its smoke cases.
             UnfetchedError: its files cannot be had now.
-            MachineError: its base model is neither here nor in MLflow, or no Qdrant server is named that its
-                index is on.
+            MachineError: its base model or embedder is neither here nor in MLflow, or no Qdrant server is
+                named that its index is on.
             NoRoomError: its engine does not fit beside those that run.
             StepladderError: its engine or index does not open.
         """
         self._go_on()
-        registered = self._fetched(task, version)
+        registered = left_when_over(partial(self._fetched, task, version), self._go_on)
         with ExitStack() as stack:
             engine, model = self._engine_for(registered, stack)
             place = self._index(registered)
@@ -175,8 +186,10 @@ class Loader:
     def _engine_for(self, registered: Registered, stack: ExitStack) -> tuple[RunningEngine, str]:
         """The engine that answers, and the model that it was started with."""
         release = registered.release
-        base = self._base(release.base, release.base_digest)
         adapter = registered.folder / "adapter"
+        merges = not (release.adapter_digest is None or self._has_all or self._hot)
+        # An engine that runs elsewhere has its base there.
+        base = release.base if self._attaches and not merges else self._base(release)
         if release.adapter_digest is None or self._has_all:
             return stack.enter_context(self._engines.running(base, attach=True, adapters=self._hot)), base
         if self._hot:
@@ -186,6 +199,9 @@ class Loader:
         merged = self._merged(base, adapter, release.adapter_digest)
         return stack.enter_context(self._engines.running(merged, attach=False)), merged
 
+    def _base(self, release: Release) -> str:
+        return left_when_over(partial(self._models.base, release), self._go_on)
+
     def _merged(self, base: str, adapter: Path, adapter_digest: str) -> str:
         """The base with the adapter merged into it; made once, if there is memory for that and its engine."""
         folder = merged_folder(self._workspace, adapter_digest)
@@ -193,30 +209,6 @@ class Loader:
             self._engines.require_room(max(merging_gib(base), engine_gib(base, self._engine)))
             merge_apart(base, adapter, folder, dtype_of(self._engine), self._go_on)
         return str(folder)
-
-    def _base(self, name: str, digest: str) -> str:
-        """The base model with this digest: the one here, or a copy of what MLflow keeps."""
-        copy = self._workspace.bases / short(digest)
-        try:
-            return self._base_here(name, digest)
-        except MachineError as error:
-            try:
-                if not copy.is_dir():
-                    fetch_base(digest, copy)
-                return self._base_here(str(copy), digest)
-            except Exception as unfetched:  # MLflow's of many kinds: it may be down
-                raise MachineError(f"{error}, and no copy can be had: {first_line(unfetched)}") from unfetched
-
-    def _base_here(self, name: str, digest: str) -> str:
-        try:
-            base = require_base(name)
-            found = self._bases.get(base) or model_digest(base)
-        except StepladderError as error:
-            raise MachineError(f"{error.where}: {error.what}") from error
-        if found != digest:
-            raise MachineError(f"it was made with another base model than the one in {base}")
-        self._bases[base] = found  # it is large: what was right once is not read again
-        return base
 
     def _index(self, registered: Registered) -> IndexPlace | None:
         release = registered.release
@@ -230,7 +222,13 @@ class Loader:
             raise MachineError(
                 "its index is on a Qdrant server, and none is named here: set knowledge.store or QDRANT_URL"
             )
-        return IndexPlace(folder=folder, knowledge=release.asked_at(store), embedder=release.embedder)
+        embedder = partial(self._models.embedder, release, manifest.embedder.digest)
+        return IndexPlace(
+            folder=folder,
+            made=folder.stat().st_ctime_ns,
+            knowledge=release.asked_at(store),
+            embedder=left_when_over(embedder, self._go_on),
+        )
 
     def _require_smoke(self, registered: Registered, engine: RunningEngine, place: IndexPlace | None) -> None:
         path = registered.folder / OUTCOMES
@@ -242,4 +240,5 @@ class Loader:
             partial(self._searches.ask, place) if place else None,
             choose(outcomes, self._settings.smoke_cases) if outcomes else [],
             self._engine.request_timeout_s,
+            self._go_on,
         )

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -45,6 +45,9 @@ class Loads(Protocol):
 
     def abort(self) -> None:
         """Let a load that is under way fail soon."""
+
+    def tidy(self, digests: Collection[str]) -> None:
+        """Remove what releases other than these left on the disk."""
 
 
 @dataclass(frozen=True)
@@ -314,8 +317,21 @@ class Reconciler:
         log.info("%s: unloading version %s", task, kept.version)
         del self._kept[number]
         self._loading_thread.submit(kept.loaded.close)
+        if self._silence is None and set(self._wanted) >= set(self._tasks):
+            self._loading_thread.submit(self._loader.tidy, self._needed())
         for troubles in self._troubles.values():  # they ask again behind this, in the same thread
             troubles.memory_came_back()
+
+    def _needed(self) -> set[str]:
+        """Digests of the releases that an alias names, or that are loaded or being loaded here."""
+        named = {
+            (task, number)
+            for task, standing in self._wanted.items()
+            for number in (standing.champion, standing.previous, standing.challenger)
+        }
+        versions = (self._wanted[task].find(number) for task, number in named | set(self._under_way))
+        loaded = {kept.loaded.serving.digest for kept in self._kept.values()}
+        return loaded | {version.digest for version in versions if version}
 
     def _recorded(self, wanted: Mapping[str, Standing]) -> ServingRecord:
         tasks = {

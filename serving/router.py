@@ -7,10 +7,11 @@ end while others already get the next one: no answer is ever made by two release
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -39,12 +40,14 @@ class Serving:
     """A release that is loaded: its task, the engine that runs its model, and its index, if it has one.
 
     Compared and hashed by identity: the same release loaded twice is two servings, each drained alone.
+    ``loaded``: when, Unix seconds.
     """
 
     registered: Registered
     task: Task
     engine: RunningEngine
     retrieval: Retrieval | None = None
+    loaded: int = field(default_factory=lambda: int(time.time()))
 
     @property
     def name(self) -> str:

@@ -30,9 +30,13 @@ _MOST_OPEN = 16
 
 
 class IndexPlace(Strict):
-    """Where an index version is, and how it is asked."""
+    """Where an index version is, and how it is asked.
+
+    ``made``: when the folder was, ns; it tells it from one that was there before, of which files may be open.
+    """
 
     folder: Path
+    made: int = 0
     knowledge: Knowledge
     embedder: str
 

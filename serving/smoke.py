@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 import httpx
 
+from serving.beside import left_when_over
 from serving.engines import is_away
 from serving.router import Passage
 from stepladder.data.answers import answer_check
@@ -47,8 +49,18 @@ def require_smoke(
     search: Search | None,
     cases: Sequence[Outcome],
     timeout_s: float,
+    go_on: Callable[[], None] = lambda: None,
 ) -> None:
     """Ask the engine the cases, by the code of evaluation. The first question also warms it.
+
+    Args:
+        task: the release's task.
+        plan: the release's plan.
+        engine: where it is loaded.
+        search: see ``Search``.
+        cases: what it said in its evaluation.
+        timeout_s: how long one answer may take.
+        go_on: called meanwhile; what it raises ends the wait.
 
     Raises:
         MismatchError: an answer is not in the task's form where it was, or most are other ones than they
@@ -62,7 +74,7 @@ def require_smoke(
     other = 0
     for case in cases:
         request = _request(task, plan, search, case.input)
-        text = _ask(engine, request, case.id, timeout_s)
+        text = left_when_over(partial(_ask, engine, request, case.id, timeout_s), go_on)
         # As for the score: the case's evidence takes no part in it.
         asked = Case(**case.model_dump(include=_OF_CASE), evidence=[])
         if case.valid and not score_response(task.spec, asked, text).valid:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving.engines import NoRoomError
-from serving.loading import MachineError, UnfetchedError
+from serving.loading import UnfetchedError
+from serving.models import MachineError
 from serving.settings import Reconcile
 from serving.smoke import MismatchError, RefusalError
 from stepladder.errors import StepladderError

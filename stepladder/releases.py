@@ -36,19 +36,22 @@ DIGEST_TAG = "release.digest"
 FILES_TAG = "files.digest"
 # What answers are made of, and the digest of a release says too little of.
 _ANSWERING = ("task", "index")
+# Of a release's fields, what its digest leaves out: where things come from that others name by content.
+_NAMES = {"verdict_digest", "base", "base_revision", "embedder"}
 
 
 class Release(Strict):
     """What answers: everything that decides a response, by content.
 
     Where an index on a server lies is no part of it: each machine knows its own way there, and the address
-    may hold a password.
+    may hold a password. ``base_revision``: the commit of a base model of the hub.
     """
 
     task: str
     plan: Plan
     base: str
     base_digest: str
+    base_revision: str | None = None
     embedder: str
     knowledge: Knowledge
     task_digest: str
@@ -69,7 +72,7 @@ class Release(Strict):
     @property
     def digest(self) -> str:
         """Digest of what the release is made of; the verdict that chose it is not part of it."""
-        return digest_value(self.model_dump(mode="json", exclude={"verdict_digest", "base", "embedder"}))
+        return digest_value(self.model_dump(mode="json", exclude=_NAMES))
 
 
 class NotAsRegisteredError(StepladderError):

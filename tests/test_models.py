@@ -9,7 +9,7 @@ import pytest
 
 from stepladder.errors import StepladderError
 from stepladder.knowledge.locate import model_folder
-from stepladder.models import _hub_commit, local_folder, model_digest, require_base
+from stepladder.models import hub_commit, hub_snapshot, local_folder, model_digest, require_base
 
 
 @pytest.mark.parametrize("name", ["gpt2", "org/name", "org/.name", "org/name~1"])
@@ -48,9 +48,9 @@ def test_the_digest_of_a_hub_model_is_that_of_its_commit(monkeypatch: pytest.Mon
     for commit in ("1" * 40, "2" * 40, "1" * 40):
         path = f"/cache/models--org--model/snapshots/{commit}/config.json"
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda _model, _file, path=path: path)
-        _hub_commit.cache_clear()
+        hub_commit.cache_clear()
         digests.append(model_digest("org/model"))
-    _hub_commit.cache_clear()
+    hub_commit.cache_clear()
     assert digests[0] == digests[2] != digests[1]
 
 
@@ -61,3 +61,18 @@ def test_a_hub_that_does_not_answer_is_told_with_a_remedy(monkeypatch: pytest.Mo
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
     with pytest.raises(StepladderError, match="cannot ask the hub for the base model: ConnectionError"):
         model_digest("org/model")
+
+
+def test_a_hub_model_is_had_at_its_commit_though_the_hub_has_a_newer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the hub's cache, without a network."""
+    commit = "1" * 40
+    snapshot = tmp_path / "models--org--model/snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert hub_snapshot("org/model", commit) == snapshot
+    with pytest.raises(StepladderError, match="cannot get the base model from the hub"):
+        hub_snapshot("org/model", "2" * 40)

@@ -18,7 +18,7 @@ def model_folder(name: str) -> Path:
     Raises:
         StepladderError: see ``load_embedder``.
     """
-    if name.startswith("packaged:"):
+    if is_packaged(name):
         return _packaged(name)
     folder = local_folder(name)
     if folder is None:
@@ -31,6 +31,11 @@ def model_folder(name: str) -> Path:
         remedy="set models.embedder in params.yaml to a sentence-transformers folder, a hub id, or"
         " packaged:all-MiniLM-L6-v2",
     )
+
+
+def is_packaged(name: str) -> bool:
+    """Whether a package that is installed with Stepladder carries the embedder."""
+    return name.startswith("packaged:")
 
 
 def _packaged(name: str) -> Path:

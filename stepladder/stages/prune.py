@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from stepladder.console import say
+from stepladder.knowledge.manifest import read_manifest
 from stepladder.releases import in_use, read_release, short
 from stepladder.stages.rungs import adapter_record
 from stepladder.stages.workspace import Workspace
@@ -27,6 +28,28 @@ def prune(workspace: Workspace) -> None:
     wanted = {short(digest) for digest in adapters}
     merged = {one.name for one in _folders(workspace.merged) if one.name.partition("-")[0] in wanted}
     _keep(workspace.merged, merged, "merged models")
+
+
+def keep_only(workspace: Workspace, digests: Collection[str]) -> None:
+    """On a machine that serves and never climbs: keep what these releases need; say what goes.
+
+    Args:
+        workspace: where the copies are.
+        digests: of the releases that may be asked next.
+    """
+    _keep(workspace.releases, {short(digest) for digest in digests}, "releases")
+    folders = _folders(workspace.releases)
+    adapters = {short(digest) for one in folders if (digest := read_release(one).adapter_digest)}
+    merged = {one.name for one in _folders(workspace.merged) if one.name.partition("-")[0] in adapters}
+    _keep(workspace.merged, merged, "merged models")
+    _keep(workspace.model_copies, {short(digest) for one in folders for digest in _models(one)}, "models")
+
+
+def _models(release: Path) -> Iterator[str]:
+    """Digests of the base model and the embedder of a release."""
+    yield read_release(release).base_digest
+    if (release / "index/manifest.json").is_file():
+        yield read_manifest(release / "index").embedder.digest
 
 
 def _keep(folder: Path, names: Collection[str], what: str) -> None:

@@ -6,16 +6,18 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from stepladder.bases import keep_base
 from stepladder.console import say
 from stepladder.data.prepare import load_prepared
 from stepladder.evaluation.looks import forget_look, look_of, noted_looks
 from stepladder.evaluation.summary import summarise
-from stepladder.failures import without_password
+from stepladder.failures import first_line, without_password
 from stepladder.files import digest_file, read_json, write_json
+from stepladder.knowledge.embed import load_embedder
+from stepladder.knowledge.locate import is_packaged
 from stepladder.ladder.form import Verdict
 from stepladder.ladder.markdown import summary
-from stepladder.models import model_digest
+from stepladder.model_copies import keep_copy
+from stepladder.models import hub_commit, local_folder, model_digest
 from stepladder.prompting.compose import Plan
 from stepladder.releases import OUTCOMES, VERDICT, Release, freeze, register, short, use_mlflow
 from stepladder.signing import is_signed, signature_path
@@ -147,8 +149,23 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
         index=workspace.index(name) if plan.retrieval else None,
         adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
     )
-    keep_base(release.base, release.base_digest)
+    _keep_models(release)
     return register(folder, release, summary(verdict), run_id)
+
+
+def _keep_models(release: Release) -> None:
+    """Put copies of the models that a serving machine could not have otherwise into MLflow.
+
+    The release is registered also where that fails: this machine may be the one that serves.
+    """
+    try:
+        if folder := local_folder(release.base):
+            keep_copy(folder, release.base_digest)
+        if release.plan.retrieval and not is_packaged(release.embedder):
+            embedder = load_embedder(release.embedder)
+            keep_copy(embedder.folder, embedder.model_digest)
+    except Exception as error:  # MLflow's of many kinds: a server that takes no large files, say
+        say(f"release {release.task}: its models are not in MLflow ({first_line(error)}); place them by hand")
 
 
 def _signature(workspace: Workspace, name: str) -> list[Path]:
@@ -172,6 +189,7 @@ def _release(workspace: Workspace, name: str, plan: Plan, verdict_digest: str) -
         plan=plan,
         base=base,
         base_digest=model_digest(base),
+        base_revision=None if local_folder(base) else hub_commit(base),
         embedder=workspace.settings.models.embedder,
         knowledge=workspace.settings.knowledge,
         task_digest=digests["task"],

@@ -118,9 +118,9 @@ class Workspace:
         return self.scratch / "merged"
 
     @property
-    def bases(self) -> Path:
-        """Copies of base models that this machine did not have, by digest."""
-        return self.scratch / "bases"
+    def model_copies(self) -> Path:
+        """Copies of base models and embedders that this machine did not have, by digest."""
+        return self.scratch / "models"
 
     @property
     def releases(self) -> Path:

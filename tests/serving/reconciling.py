@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +77,7 @@ class FakeLoader:
     loads: list[str] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
     mended: list[str] = field(default_factory=list)
+    needed: list[set[str]] = field(default_factory=list)
 
     def load(self, task: str, version: Version) -> Loaded:
         self.loads.append(version.version)
@@ -103,6 +104,9 @@ class FakeLoader:
 
     def abort(self) -> None:
         """Loads here take no time."""
+
+    def tidy(self, digests: Collection[str]) -> None:
+        self.needed.append(set(digests))
 
     def kill_all(self) -> None:
         self.dead |= {engine.url for _, engine in self.live}

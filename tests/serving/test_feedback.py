@@ -99,6 +99,19 @@ def test_a_correction_must_be_in_the_tasks_form(house: House) -> None:
         assert len(rows(gate, "json")) == 1
 
 
+def test_a_correction_waits_until_it_is_known_what_the_task_asks_for(house: House) -> None:
+    with answering(house) as gate:
+        interaction = ask(gate)
+        loaded = house.router.lineups["docs"]
+        house.router.put("docs", Lineup({}))
+        refused = give(gate, interaction, correction=ABSTENTION)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "no_champion")
+        assert give(gate, interaction, thumb="down").status_code == 200
+        house.router.put("docs", loaded)
+        assert give(gate, interaction, correction=ABSTENTION).status_code == 200
+        assert [row.answerable for row in rows(gate)] == [False]
+
+
 @pytest.mark.parametrize(
     ("told", "status"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,18 +14,19 @@ import pytest
 import yaml
 
 from serving.engines import NoRoomError
-from serving.loading import Loader, MachineError, UnfetchedError
+from serving.loading import Loader, UnfetchedError
 from serving.merging import merge_apart
+from serving.models import MachineError
 from serving.router import Lineup, Passage
 from serving.search import IndexPlace, SearchProcess
 from serving.settings import Reconcile
 from serving.smoke import HungError, RefusalError
-from stepladder.bases import keep_base
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
 from stepladder.files import digest_file, digest_folder, read_json, write_json, writing
 from stepladder.knowledge.build import build_index
 from stepladder.knowledge.embed import load_embedder
+from stepladder.model_copies import keep_copy
 from stepladder.models import PACKAGED_BASE, model_digest
 from stepladder.promotion import Version
 from stepladder.prompting.compose import Plan
@@ -219,10 +221,10 @@ def test_a_base_model_that_is_not_here_is_copied_from_mlflow(
     base = tmp_path / "models/tiny"
     (base / "README.md").write_text("Of this test alone: the store is of many.")
     version = plain(tmp_path)
-    keep_base(str(base), model_digest(str(base)))
+    keep_copy(base, digest_folder(base))
     shutil.rmtree(base)
     loader.load("t", version).close()
-    (copy,) = workspace_in(tmp_path).bases.iterdir()
+    (copy,) = workspace_in(tmp_path).model_copies.iterdir()
     assert (copy / "README.md").is_file()
 
 
@@ -274,6 +276,26 @@ def test_a_gateway_that_ends_does_not_wait_for_a_merge(tmp_path: Path) -> None:
         merge_apart("base", tmp_path, tmp_path / "out", "float32", ends)
 
 
+def test_a_gateway_that_ends_does_not_wait_for_a_download(
+    loader: Loader, tmp_path: Path, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = plain(tmp_path)
+    shutil.rmtree(copy_of(tmp_path, version))
+    over = threading.Event()
+
+    def hangs(*_: object, **__: object) -> str:
+        loader.abort()
+        over.wait()
+        raise OSError("connection reset")
+
+    monkeypatch.setattr("mlflow.artifacts.download_artifacts", hangs)
+    try:
+        with pytest.raises(StepladderError, match="ending"):
+            loader.load("t", version)
+    finally:
+        over.set()
+
+
 def test_an_adapter_joins_the_replicas_that_run(
     tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,10 +330,12 @@ def test_an_adapter_that_is_not_as_registered_is_refused(
 
 
 def indexed(folder: Path, changes: dict[str, str] | None = None) -> Version:
-    """A release with an index, of words, its manifest changed."""
+    """A release with an index, of words, its manifest changed: it is said to be of the packaged embedder."""
     with writing(folder / "built") as draft, Cache(folder / "cache.sqlite") as cache:
         build_index(PAGES, Knowledge(), WordEmbedder(), draft, cache, "t")
-    write_json(folder / "built/manifest.json", read_json(folder / "built/manifest.json") | (changes or {}))
+    manifest = read_json(folder / "built/manifest.json")
+    manifest["embedder"]["digest"] = load_embedder(PACKAGED).model_digest
+    write_json(folder / "built/manifest.json", manifest | (changes or {}))
     plan = Plan(rung="rag", context_tokens=10)
     base = folder / "models/tiny"
     return frozen(folder, HELLO, base=base, spec={"scorer": "exact"}, plan=plan, index=folder / "built")
@@ -357,6 +381,23 @@ class Searches:
         return []
 
     search = ask
+
+
+def test_an_index_that_was_fetched_anew_is_opened_anew(
+    loader: Loader, tmp_path: Path, artifacts: Artifacts
+) -> None:
+    """Of the folder that lay there before, files may be open."""
+    version = indexed(tmp_path)
+    artifacts.take(copy_of(tmp_path, version))
+    searches: Any = Searches()
+    own = Loader(workspace_in(tmp_path), Reconcile(), searches)
+    own.load("t", version).close()
+    damage(copy_of(tmp_path, version) / "index/manifest.json")
+    own.load("t", version).close()
+    assert artifacts.fetched == 1
+    first, *_, last = searches.places
+    assert first.folder == last.folder
+    assert first != last
 
 
 def test_an_index_on_a_server_is_asked_at_this_machines_own_address(loader: Loader, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from serving.engines import NoRoomError
-from serving.loading import MachineError, UnfetchedError
+from serving.loading import UnfetchedError
+from serving.models import MachineError
 from serving.registry import Note
 from serving.router import Router, Trial
 from serving.smoke import MismatchError, RefusalError
@@ -337,6 +338,19 @@ def test_after_a_restart_the_champion_before_is_loaded_too_so_that_a_rollback_on
         assert shop.loader.loads == ["2", "1"]
 
     play(tmp_path, "2", story)
+
+
+def test_what_neither_an_alias_names_nor_anything_holds_may_go_from_the_disk(tmp_path: Path) -> None:
+    async def story(shop: Shop) -> None:
+        await shop.answers_with("1")
+        for version in "23":
+            shop.registry.promote(version)
+            await shop.answers_with(version)
+        await shop.until(lambda: bool(shop.loader.needed))
+        assert {"2", "3"} <= shop.loader.needed[-1]
+        assert "1" not in shop.loader.needed[-1]
+
+    play(tmp_path, "1", story)
 
 
 def test_the_champion_before_stays_away_where_there_is_no_memory_for_it(tmp_path: Path) -> None:

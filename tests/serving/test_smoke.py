@@ -105,6 +105,17 @@ def test_an_engine_that_does_not_answer_in_time_hangs(tmp_path: Path) -> None:
         assert caught.value.may_pass is may_pass
 
 
+def test_a_gateway_that_ends_does_not_wait_for_an_answer(tmp_path: Path) -> None:
+    def ends() -> None:
+        raise StepladderError("the gateway is ending")
+
+    task, cases = task_of("t", tmp_path), [outcome(1, "yes")]
+    with stub_engine(lambda _: "yes", latency_s=5) as stub:
+        engine = RunningEngine(stub.url, "stub")
+        with pytest.raises(StepladderError, match="ending"):
+            require_smoke(task, PLAN, engine, None, cases, 60, ends)
+
+
 def test_an_engine_that_fails_is_not_the_releases_fault(tmp_path: Path) -> None:
     with pytest.raises(StepladderError, match="did not answer"):
         check(tmp_path, 500, [outcome(1, "yes")])

@@ -9,8 +9,9 @@ import pytest
 from stepladder.files import write_json
 from stepladder.settings import load_settings
 from stepladder.stages import prune as module
-from stepladder.stages.prune import prune
+from stepladder.stages.prune import keep_only, prune
 from stepladder.stages.workspace import Workspace
+from tests.knowledge.test_upkeep import manifest
 from tests.test_releases import release
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,28 @@ def test_what_the_build_or_an_aliased_release_needs_stays(
     said = capsys.readouterr().err
     assert "pruned releases: 1 that nothing needs any more" in said
     assert "pruned merged models: 1 that nothing needs any more, 3 MB" in said
+
+
+def test_a_machine_that_only_serves_keeps_what_the_releases_in_use_need(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter, old = "r" * 64, "o" * 64
+    merged = add_merged(workspace, adapter)
+    add_merged(workspace, old)
+    champion = add_release(workspace, "one", adapter)
+    add_release(workspace, "two", old)
+    for model in ("b" * 16, "e" * 16, "x" * 16):
+        write_json(workspace.model_copies / model / "config.json", {})
+    written = manifest(1, 1.0).model_dump(mode="json")
+    written["embedder"]["digest"] = "e" * 64
+    write_json(workspace.releases / champion[:16] / "index/manifest.json", written)
+
+    keep_only(workspace, {champion})
+
+    assert names(workspace.releases) == {champion[:16]}
+    assert names(workspace.merged) == {merged}
+    assert names(workspace.model_copies) == {"b" * 16, "e" * 16}
+    assert "pruned models: 1 that nothing needs any more" in capsys.readouterr().err
 
 
 def test_there_is_nothing_to_prune_in_a_fresh_project(
