@@ -104,8 +104,9 @@ def test_gold_chunks_of_evidence(tmp_path: Path, embedder: WordEmbedder, cache: 
 def test_another_embedder_is_refused(tmp_path: Path, embedder: WordEmbedder, cache: Cache) -> None:
     build(tmp_path / "index", embedder, cache)
     embedder.model_digest = "other"
-    with pytest.raises(StepladderError, match="another embedder"):
+    with pytest.raises(StepladderError, match="another embedder") as caught:
         open_retriever(tmp_path / "index", KNOWLEDGE, embedder)
+    assert "`dvc repro --force --single-item index@demo`" in caught.value.remedy
 
 
 def test_chunks_longer_than_the_embedder_reads_are_refused(

@@ -136,8 +136,9 @@ def test_a_missing_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(StepladderError, match="cannot open the index") as caught:
         open_edge(tmp_path / "nothing")
     assert "dvc repro" in caught.value.remedy
-    with pytest.raises(StepladderError, match="no such collection"):
-        open_collection(QdrantClient(":memory:"), "nothing")
+    with pytest.raises(StepladderError, match="no such collection") as caught:
+        open_collection(QdrantClient(":memory:"), "nothing", "demo")
+    assert "`dvc repro --force --single-item index@demo`" in caught.value.remedy
 
 
 def test_edge_refuses_a_folder_in_use(tmp_path: Path) -> None:
