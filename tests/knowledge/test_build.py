@@ -11,10 +11,11 @@ from qdrant_client import QdrantClient
 
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
-from stepladder.files import read_json, writing
+from stepladder.files import digest_value, read_json, writing
 from stepladder.knowledge import server
-from stepladder.knowledge.build import build_index, publish_index
-from stepladder.knowledge.manifest import Manifest, read_manifest
+from stepladder.knowledge.build import build_index, index_version, publish_index
+from stepladder.knowledge.chunk import Chunk
+from stepladder.knowledge.manifest import Manifest, Parameters, read_manifest
 from stepladder.knowledge.retrieve import open_retriever
 from stepladder.settings import Knowledge
 from tests.knowledge.conftest import WordEmbedder
@@ -77,6 +78,20 @@ def test_the_same_content_gives_the_same_manifest_but_for_timings(
     assert one.pop("timings")["embedded"] == 5
     assert two.pop("timings")["embedded"] == 0
     assert one == two
+
+
+def test_only_texts_that_had_other_terms_once_have_another_version() -> None:
+    parameters = Parameters(chunk_tokens=32, bm25_k1=1.2, bm25_b=0.75, average_terms=1)
+
+    def version(text: str) -> tuple[str, str]:
+        chunk = Chunk(id="a#", page="a", heading=(), text=text)
+        before = {"chunks": [["a#", text]], "embedder": "e", "parameters": parameters.model_dump(mode="json")}
+        return index_version([chunk], "e", parameters), digest_value(before)
+
+    now, before = version("size")
+    assert now == before
+    now, before = version("Größe")
+    assert now != before
 
 
 def test_many_questions_come_back_in_order_and_are_embedded_once(
