@@ -19,6 +19,7 @@ from stepladder.console import say
 from stepladder.data.ingest.records import Account
 from stepladder.data.ingest.run import docs_of
 from stepladder.data.ingest.run import ingest as take
+from stepladder.proxies import keep_this_machine_off_proxies
 
 _LOOK_EVERY_S = 1.0
 _AFTER_ERROR_S = 30.0
@@ -69,4 +70,5 @@ def watch_inbox() -> None:
 
 
 if __name__ == "__main__":
+    keep_this_machine_off_proxies()
     watch_inbox()

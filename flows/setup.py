@@ -18,6 +18,7 @@ from stepladder.cli import plain_errors
 from stepladder.console import say
 from stepladder.data.ingest.run import open_place
 from stepladder.errors import StepladderError
+from stepladder.proxies import keep_this_machine_off_proxies
 
 POOLS = ("cpu", "gpu")
 _FREE = "stepladder: free the slot of a run whose process is gone"
@@ -134,6 +135,7 @@ def deploy(project: Path) -> None:
 
 def main() -> None:
     """Entry point."""
+    keep_this_machine_off_proxies()
     with plain_errors(sys.exit):
         set_up(here())
         say("deployed: ingest, climb, gpu, promote, watch (`prefect deployment ls`)")

@@ -14,6 +14,7 @@ import typer
 from serving.auth import SCOPES, Scope, create_key, read_keys, revoke_key
 from serving.settings import ServingSettings, load_serving_settings
 from stepladder.errors import StepladderError
+from stepladder.proxies import keep_this_machine_off_proxies
 
 if TYPE_CHECKING:
     from stepladder.stages.workspace import Workspace
@@ -125,6 +126,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="as `keys list` tells it")
 
 def main() -> None:
     """Entry point."""
+    keep_this_machine_off_proxies()
     try:
         app()
     except StepladderError as error:

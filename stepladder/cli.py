@@ -14,6 +14,7 @@ from stepladder.console import quiet_off_terminal
 from stepladder.errors import MAY_PASS, StepladderError
 from stepladder.failures import explained
 from stepladder.ingest_commands import register as register_ingest
+from stepladder.proxies import keep_this_machine_off_proxies
 from stepladder.serving_commands import register as register_serving
 from stepladder.stack_commands import register as register_stack
 
@@ -317,6 +318,7 @@ def plain_errors(exit_with: Callable[[int], None]) -> Iterator[None]:
 
 def main() -> None:
     """Entry point."""
+    keep_this_machine_off_proxies()
     quiet_off_terminal()
     with plain_errors(sys.exit):
         app()

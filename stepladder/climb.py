@@ -11,6 +11,7 @@ from pathlib import Path
 from stepladder.console import results, say
 from stepladder.errors import StepladderError
 from stepladder.files import read_json
+from stepladder.knowledge.manifest import EmbedderRecord, build_again, read_manifest
 from stepladder.ladder.form import Verdict
 from stepladder.models import model_digest
 from stepladder.reproduction import reproduce
@@ -22,16 +23,17 @@ def climb(workspace: Workspace, *, force: bool, as_json: bool) -> None:
     """``dvc repro``, tell the verdicts, then log and register.
 
     Raises:
-        StepladderError: a task cannot be loaded, the base model changed, or MLflow does not answer.
+        StepladderError: a task cannot be loaded, the base model or the embedder changed, or MLflow does not
+            answer.
         SystemExit: a stage failed, and has said why; what it wrote before is kept.
     """
     from stepladder.stages.release import run as release
 
     names = workspace.settings.tasks
-    for name in names:
-        workspace.task(name)  # DVC would tell of a missing file in words of its own
+    tasks = [workspace.task(name) for name in names]  # DVC would tell of a missing file in words of its own
     if not force:
         _refuse_changed_base(workspace)
+        _refuse_changed_embedder(workspace, [task.name for task in tasks if task.has_knowledge])
     reproduce(workspace.root, force=force)
     _weigh_again(workspace)
     verdicts = [load(Verdict, workspace.verdict(name)) for name in names]
@@ -80,6 +82,37 @@ def _refuse_changed_base(workspace: Workspace) -> None:
             where=base,
             remedy="run `stepladder climb --force`, which asks and trains anew, or put that model back",
         )
+
+
+def _refuse_changed_embedder(workspace: Workspace, names: Sequence[str]) -> None:
+    """DVC knows the embedder by its name too.
+
+    Raises:
+        StepladderError: the index of a task was built with an embedder of the same name and other files.
+    """
+    from stepladder.knowledge.embed import load_embedder
+
+    embedder = workspace.settings.models.embedder
+    built = {name: _embedder_of(workspace.index(name)) for name in names}
+    known = {name: one.digest for name, one in built.items() if one and one.name == embedder}
+    if not known:
+        return
+    present = load_embedder(embedder).model_digest
+    if others := [name for name, digest in known.items() if digest != present]:
+        raise StepladderError(
+            f"the embedder is not the one that the index of {' and '.join(others)} was built with: its files"
+            " changed",
+            where=embedder,
+            remedy=f"run `{build_again(*others)}`, then `stepladder climb`; or put that embedder back",
+        )
+
+
+def _embedder_of(index: Path) -> EmbedderRecord | None:
+    """What an index was built with; None where there is none yet, or one whose stage is to tell of it."""
+    try:
+        return read_manifest(index).embedder
+    except StepladderError:
+        return None
 
 
 def _print_reports(workspace: Workspace) -> None:

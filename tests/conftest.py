@@ -1,13 +1,16 @@
-"""For all tests: the same examples in every run, and a random Llama with a tokenizer of its own."""
+"""For all tests: the same examples in every run, and random Llamas, one with a real tokenizer."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+
+from stepladder.models import PACKAGED_BASE, has_checkpoint
 
 # The same examples every time, and none fails because the machine is busy.
 hypothesis.settings.register_profile(
@@ -42,11 +45,24 @@ def _tracking_uri_of_each_test() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a float32 Llama (2 layers, width 32, 4 heads over 2 key heads) and its tokenizer."""
+    return _save_llama(_tiny_tokenizer(), tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture(scope="session")
+def real_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same Llama with the packaged base model's tokenizer and chat template."""
+    from transformers import AutoTokenizer
+
+    base = Path(__file__).parents[1] / PACKAGED_BASE
+    if not has_checkpoint(base):
+        pytest.skip("the base model is not there: make setup builds it")
+    return _save_llama(AutoTokenizer.from_pretrained(base), tmp_path_factory.mktemp("real-llama"))
+
+
+def _save_llama(tokenizer: Any, folder: Path) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    folder = tmp_path_factory.mktemp("tiny-llama")
-    tokenizer = _tiny_tokenizer()
     tokenizer.save_pretrained(folder)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

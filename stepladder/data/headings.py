@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stepladder.data.markdown import Block, Heading, parse
+from stepladder.slugs import slug
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,6 @@ class Section:
     def name(self) -> str:
         """Its id within the page: the headings, but not the page's title (level 1), as slugs."""
         return "/".join(slug(heading.text) for heading in self.path if heading.level > 1)
-
-
-def slug(heading: str) -> str:
-    """A heading as a part of an id: lowercase, each run of other than ``[a-z0-9_]`` one ``-``."""
-    return re.sub(r"[^a-z0-9_]+", "-", heading.lower()).strip("-") or "section"
 
 
 def sections(parts: Iterable[Heading | Block]) -> Iterator[Section]:

@@ -62,5 +62,12 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest.model_validate(read_json(path))
     except ValidationError as error:
         raise StepladderError(
-            f"not a manifest: {explain(error)}", where=str(path), remedy="build the index again: dvc repro"
+            f"not a manifest: {explain(error)}",
+            where=str(path),
+            remedy=f"build the index again: `{build_again()}`",
         ) from error
+
+
+def build_again(*tasks: str) -> str:
+    """The command that builds the indexes of these tasks again; to DVC alone they may be up to date."""
+    return " ".join(["dvc repro --force --single-item", *(f"index@{task}" for task in tasks or ["TASK"])])

@@ -13,7 +13,7 @@ from stepladder.knowledge.chunk import Chunk, covers
 from stepladder.knowledge.edge import open_edge
 from stepladder.knowledge.embed import Embedder, load_embedder
 from stepladder.knowledge.index import Index, Retrieved
-from stepladder.knowledge.manifest import Manifest, read_manifest
+from stepladder.knowledge.manifest import Manifest, build_again, read_manifest
 from stepladder.knowledge.sparse import query_vector
 from stepladder.settings import Knowledge
 
@@ -113,7 +113,8 @@ def open_retriever(folder: Path, knowledge: Knowledge, embedder: str | Embedder)
         raise StepladderError(
             f"the index was built with another embedder ({manifest.embedder.name}) than {model.name}",
             where=str(folder / "manifest.json"),
-            remedy="build the index again (dvc repro), or set models.embedder back",
+            remedy=f"build the index again (`{build_again(manifest.task)}`), or put the embedder of"
+            " models.embedder back",
         )
     return Retriever(_open(folder, knowledge, manifest), model, knowledge, manifest)
 
@@ -125,6 +126,7 @@ def _open(folder: Path, knowledge: Knowledge, manifest: Manifest) -> Index:
         raise StepladderError(
             "the index lies on a Qdrant server, but no server is named",
             where=str(folder / "manifest.json"),
-            remedy="set knowledge.store or QDRANT_URL to the server's URL, or build the index again",
+            remedy="set knowledge.store or QDRANT_URL to the server's URL, or build the index here:"
+            f" `{build_again(manifest.task)}`",
         )
-    return server.open_collection(server.connect(knowledge.store), manifest.collection)
+    return server.open_collection(server.connect(knowledge.store), manifest.collection, manifest.task)

@@ -25,6 +25,7 @@ from stepladder.knowledge.index import (
     point_id,
     ranked,
 )
+from stepladder.knowledge.manifest import build_again
 from stepladder.knowledge.sparse import SparseVector
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ def create_collection(client: QdrantClient, collection: str, dimension: int) -> 
     return ServerIndex(client, collection)
 
 
-def open_collection(client: QdrantClient, collection: str) -> ServerIndex:
-    """The index in a collection or under an alias.
+def open_collection(client: QdrantClient, collection: str, task: str = "TASK") -> ServerIndex:
+    """The index, of a task, in a collection or under an alias.
 
     Raises:
         StepladderError: there is none of that name, or the server cannot be asked.
@@ -154,7 +155,7 @@ def open_collection(client: QdrantClient, collection: str) -> ServerIndex:
             raise StepladderError(
                 "the Qdrant server has no such collection",
                 where=collection,
-                remedy="build the index on that server: dvc repro",
+                remedy=f"build the index on that server: `{build_again(task)}`",
             )
     return ServerIndex(client, collection)
 

@@ -3,20 +3,28 @@
 Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009). The score of a
 document is the dot product of its vector with the query's, each term weighted by the index's IDF
 modifier.
+
+Terms are words of any script. Han, Hiragana and Katakana, which have no spaces, give a term a letter; of
+Thai and others like it a run without a space is one term, and what is meant within it only dense search
+finds.
 """
 
 from __future__ import annotations
 
-import re
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import regex
+
 K1 = 1.2
 B = 0.75
 
-_WORD = re.compile(r"[a-z0-9_]+")
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}]"
+# With the marks of letters, which \w may leave out.
+_WORD = regex.compile(rf"(?V1){_UNSPACED}|[\w\p{{M}}--{_UNSPACED}]+")
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,9 @@ class SparseVector:
 
 
 def terms(text: str) -> list[str]:
-    """Lowercased words and numbers; a name with underscores gives its parts and the whole name."""
+    """Words and numbers, case folded; a name with underscores gives its parts and the whole name."""
     found: list[str] = []
-    for word in _WORD.findall(text.lower()):
+    for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
         parts = [part for part in word.split("_") if part]
         found += parts
         if len(parts) > 1:

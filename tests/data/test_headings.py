@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.data.headings import section_ids, slug
+from stepladder.data.headings import section_ids
 from stepladder.knowledge.chunk import chunk_page, covers
 
 PAGE = """# copy module
@@ -47,9 +47,8 @@ def test_a_heading_level_that_is_left_out_does_not_hide_the_section() -> None:
     assert section_ids("p", "#### A\n\ntext\n\n## B\n") == {"p", "p#a", "p#b"}
 
 
-def test_slug_keeps_underscores_and_names_a_heading_without_letters() -> None:
-    assert slug("Foo_bar: Baz!") == "foo_bar-baz"
-    assert slug("???") == "section"
+def test_evidence_can_name_headings_of_any_script() -> None:
+    assert section_ids("p", "# T\n\n## Größe\n\ntext\n\n## 設定\n\ntext\n") == {"p", "p#größe", "p#設定"}
 
 
 @pytest.mark.parametrize("empty", ["", " \n", "\n\n\t\n"])

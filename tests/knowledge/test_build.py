@@ -11,13 +11,14 @@ from qdrant_client import QdrantClient
 
 from stepladder.cache import Cache
 from stepladder.errors import StepladderError
-from stepladder.files import read_json, writing
+from stepladder.files import digest_value, read_json, writing
 from stepladder.knowledge import server
-from stepladder.knowledge.build import build_index, publish_index
-from stepladder.knowledge.manifest import Manifest, read_manifest
+from stepladder.knowledge.build import build_index, index_version, publish_index
+from stepladder.knowledge.chunk import Chunk
+from stepladder.knowledge.manifest import Manifest, Parameters, read_manifest
 from stepladder.knowledge.retrieve import open_retriever
 from stepladder.settings import Knowledge
-from tests.knowledge.conftest import WordEmbedder
+from tests.knowledge.conftest import Qdrant, WordEmbedder
 
 PAGES = {
     "apt": "# apt\n\nInstalls debian packages.\n\n## Options\n\n### state\n\nWhether the package is there.",
@@ -39,9 +40,10 @@ def build(
     cache: Cache,
     pages: dict[str, str] = PAGES,
     knowledge: Knowledge = KNOWLEDGE,
+    task: str = "demo",
 ) -> Manifest:
     with writing(folder) as draft:
-        return build_index(pages, knowledge, embedder, draft, cache, "demo")
+        return build_index(pages, knowledge, embedder, draft, cache, task)
 
 
 def test_build_then_ask(tmp_path: Path, embedder: WordEmbedder, cache: Cache) -> None:
@@ -79,6 +81,20 @@ def test_the_same_content_gives_the_same_manifest_but_for_timings(
     assert one == two
 
 
+def test_only_texts_that_had_other_terms_once_have_another_version() -> None:
+    parameters = Parameters(chunk_tokens=32, bm25_k1=1.2, bm25_b=0.75, average_terms=1)
+
+    def version(text: str) -> tuple[str, str]:
+        chunk = Chunk(id="a#", page="a", heading=(), text=text)
+        before = {"chunks": [["a#", text]], "embedder": "e", "parameters": parameters.model_dump(mode="json")}
+        return index_version([chunk], "e", parameters), digest_value(before)
+
+    now, before = version("size")
+    assert now == before
+    now, before = version("Größe")
+    assert now != before
+
+
 def test_many_questions_come_back_in_order_and_are_embedded_once(
     tmp_path: Path, embedder: WordEmbedder, cache: Cache
 ) -> None:
@@ -104,8 +120,9 @@ def test_gold_chunks_of_evidence(tmp_path: Path, embedder: WordEmbedder, cache: 
 def test_another_embedder_is_refused(tmp_path: Path, embedder: WordEmbedder, cache: Cache) -> None:
     build(tmp_path / "index", embedder, cache)
     embedder.model_digest = "other"
-    with pytest.raises(StepladderError, match="another embedder"):
+    with pytest.raises(StepladderError, match="another embedder") as caught:
         open_retriever(tmp_path / "index", KNOWLEDGE, embedder)
+    assert "`dvc repro --force --single-item index@demo`" in caught.value.remedy
 
 
 def test_chunks_longer_than_the_embedder_reads_are_refused(
@@ -129,24 +146,28 @@ def test_a_missing_or_wrong_manifest_is_named(tmp_path: Path, embedder: WordEmbe
         open_retriever(tmp_path, KNOWLEDGE, embedder)
 
 
-@pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> QdrantClient:
-    """The client's in-memory mode, which stands in for a server."""
-    made = QdrantClient(":memory:")
-    monkeypatch.setattr(made, "close", lambda: None)  # in memory, closing would forget everything
-    monkeypatch.setattr(server, "connect", lambda _: made)
-    return made
-
-
 REMOTE = KNOWLEDGE.model_copy(update={"store": "http://qdrant.test:6333"})
+STORES = pytest.mark.parametrize(
+    ("qdrant", "knowledge"),
+    [("memory", KNOWLEDGE), ("memory", REMOTE), ("server", REMOTE)],
+    indirect=["qdrant"],
+    ids=["edge", "memory", "server"],
+)
+
+
+@pytest.fixture
+def task(qdrant: Qdrant, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A task that the server of ``REMOTE`` has nothing of yet."""
+    monkeypatch.setattr(server, "connect", lambda _: qdrant.connect())
+    return qdrant.name
 
 
 def test_a_server_gets_a_collection_a_version(
-    tmp_path: Path, embedder: WordEmbedder, cache: Cache, client: QdrantClient
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache, task: str
 ) -> None:
-    manifest = build(tmp_path / "index", embedder, cache, knowledge=REMOTE)
+    manifest = build(tmp_path / "index", embedder, cache, knowledge=REMOTE, task=task)
 
-    assert manifest.collection == f"demo-{manifest.version[:12]}"
+    assert manifest.collection == f"{task}-{manifest.version[:12]}"
     assert not (tmp_path / "index" / "edge").exists()
     with open_retriever(tmp_path / "index", REMOTE, embedder) as retriever:
         assert retriever.retrieve("which login shell")[0].chunk.id == "user#options/shell"
@@ -154,17 +175,17 @@ def test_a_server_gets_a_collection_a_version(
         open_retriever(tmp_path / "index", KNOWLEDGE, embedder)
 
 
-@pytest.mark.parametrize("knowledge", [KNOWLEDGE, REMOTE], ids=["edge", "server"])
+@STORES
 def test_a_version_stays_what_it_is_when_a_new_one_is_built_beside_it(
-    tmp_path: Path, embedder: WordEmbedder, cache: Cache, client: QdrantClient, knowledge: Knowledge
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache, task: str, knowledge: Knowledge
 ) -> None:
     index, frozen = tmp_path / "index", tmp_path / "release"
-    first = build(index, embedder, cache, knowledge=knowledge)
+    first = build(index, embedder, cache, knowledge=knowledge, task=task)
     shutil.copytree(index, frozen)
     changed = {**PAGES, "user": "# user\n\nManages people."}
     with open_retriever(index, knowledge, embedder) as reading:
         before = reading.retrieve("which login shell")
-        second = build(index, embedder, cache, changed, knowledge)
+        second = build(index, embedder, cache, changed, knowledge, task)
         assert second.version != first.version
         assert reading.retrieve("which login shell") == before
     with open_retriever(index, knowledge, embedder) as retriever:
@@ -179,40 +200,46 @@ def test_a_version_that_the_server_has_is_not_written_again(
     tmp_path: Path,
     embedder: WordEmbedder,
     cache: Cache,
-    client: QdrantClient,
+    task: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first = build(tmp_path / "index", embedder, cache, knowledge=REMOTE)
+    first = build(tmp_path / "index", embedder, cache, knowledge=REMOTE, task=task)
     for change in ("upsert", "delete_collection", "create_collection"):
         monkeypatch.delattr(QdrantClient, change)
-    assert build(tmp_path / "again", embedder, cache, knowledge=REMOTE).collection == first.collection
+    again = build(tmp_path / "again", embedder, cache, knowledge=REMOTE, task=task)
+    assert again.collection == first.collection
 
 
 def test_a_collection_that_a_killed_build_left_is_filled_up(
-    tmp_path: Path, embedder: WordEmbedder, cache: Cache, client: QdrantClient
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache, qdrant: Qdrant, task: str
 ) -> None:
-    manifest = build(tmp_path / "index", embedder, cache, knowledge=REMOTE)
+    manifest = build(tmp_path / "index", embedder, cache, knowledge=REMOTE, task=task)
     assert manifest.collection
-    whole = server.open_collection(client, manifest.collection).ids()
-    server.open_collection(client, manifest.collection).delete(whole[:3])
-    build(tmp_path / "index", embedder, cache, knowledge=REMOTE)
-    assert server.open_collection(client, manifest.collection).ids() == whole
+    collection = server.open_collection(qdrant.connect(), manifest.collection)
+    whole = collection.ids()
+    collection.delete(whole[:3])
+    build(tmp_path / "index", embedder, cache, knowledge=REMOTE, task=task)
+    assert collection.ids() == whole
 
 
-@pytest.mark.parametrize("knowledge", [KNOWLEDGE, REMOTE], ids=["edge", "server"])
+@STORES
 def test_the_alias_names_what_was_published_last(
-    tmp_path: Path, embedder: WordEmbedder, cache: Cache, client: QdrantClient, knowledge: Knowledge
+    tmp_path: Path, embedder: WordEmbedder, cache: Cache, qdrant: Qdrant, task: str, knowledge: Knowledge
 ) -> None:
-    first = build(tmp_path / "index", embedder, cache, knowledge=knowledge)
+    client = qdrant.connect()
+
+    def named() -> list[str]:
+        aliases = client.get_aliases().aliases
+        return [alias.collection_name for alias in aliases if alias.alias_name == task]
+
+    first = build(tmp_path / "index", embedder, cache, knowledge=knowledge, task=task)
     publish_index(first, knowledge.store)
-    second = build(tmp_path / "index", embedder, cache, {"dnf": PAGES["dnf"]}, knowledge)
-    named = [alias.collection_name for alias in client.get_aliases().aliases]
-    assert named == ([first.collection] if first.collection else [])
+    second = build(tmp_path / "index", embedder, cache, {"dnf": PAGES["dnf"]}, knowledge, task)
+    assert named() == ([first.collection] if first.collection else [])
     publish_index(second, knowledge.store)
-    named = [alias.collection_name for alias in client.get_aliases().aliases]
-    assert named == ([second.collection] if second.collection else [])
+    assert named() == ([second.collection] if second.collection else [])
     if knowledge is REMOTE:
-        assert server.open_collection(client, "demo").ids() == ["dnf#"]
+        assert server.open_collection(client, task).ids() == ["dnf#"]
 
 
 @pytest.mark.parametrize("url", ["foo://x:1", "http://x:notaport"])

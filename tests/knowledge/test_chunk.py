@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.data.headings import slug
 from stepladder.knowledge.chunk import chunk_page, covers
 
 PAGE = """Before any heading.
@@ -136,14 +135,6 @@ def test_a_heading_path_too_long_for_a_chunk_is_shortened() -> None:
 )
 def test_covers(evidence: str, chunk: str, expected: bool) -> None:
     assert covers(evidence, chunk) is expected
-
-
-def test_slug() -> None:
-    assert [slug(text) for text in ("Return Values", "`update_cache`!", "日本")] == [
-        "return-values",
-        "update_cache",
-        "section",
-    ]
 
 
 LINE = st.text(alphabet="ab. -`|#*>_\n\t1é日", max_size=60)

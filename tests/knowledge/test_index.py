@@ -1,10 +1,14 @@
-"""The contract of ``Index``, held by the embedded engine and by the client of a server alike."""
+"""The contract of ``Index``, held by the embedded engine and by the client of a server alike.
+
+The client's in-memory mode stands in for a server; where ``QDRANT_URL`` names one, it is asked too.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +22,7 @@ from stepladder.knowledge.edge import create_edge, open_edge, seal_edge
 from stepladder.knowledge.index import Index, IndexedChunk, Retrieved
 from stepladder.knowledge.server import create_collection, open_collection, publish
 from stepladder.knowledge.sparse import SparseVector, document_vector, query_vector
+from tests.knowledge.conftest import Qdrant, running_qdrant
 
 TEXTS = {
     "apt#": "apt installs debian packages",
@@ -43,16 +48,25 @@ def search(index: Index, question: str, limit: int = 3) -> list[Retrieved]:
     return index.search(dense(question), query_vector(question), limit=limit, prefetch=5, rrf_k=2)
 
 
-@pytest.fixture(params=["edge", "server"])
+@pytest.fixture(params=["edge", "memory", "server"])
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
-    made: Index
-    if request.param == "edge":
-        made = create_edge(tmp_path / "edge", 26)
-    else:
-        made = create_collection(QdrantClient(":memory:"), "contract", 26)
-    made.upsert([point(chunk_id, text) for chunk_id, text in TEXTS.items()])
-    yield made
-    made.close()
+    with empty_index(request.param, tmp_path) as made:
+        made.upsert([point(chunk_id, text) for chunk_id, text in TEXTS.items()])
+        yield made
+
+
+@contextmanager
+def empty_index(store: str, folder: Path) -> Iterator[Index]:
+    if store == "edge":
+        with closing(create_edge(folder / "edge", 26)) as made:
+            yield made
+        return
+    with running_qdrant(store) as qdrant, closing(create(qdrant, qdrant.name)) as made:
+        yield made
+
+
+def create(qdrant: Qdrant, collection: str) -> Index:
+    return create_collection(qdrant.connect(), collection, 26)
 
 
 def test_it_gives_back_whole_chunks(index: Index) -> None:
@@ -88,10 +102,10 @@ def test_a_question_without_words_still_searches_by_meaning(index: Index) -> Non
     assert len(found) == 5
 
 
-def test_both_stores_rank_alike(tmp_path: Path) -> None:
+def test_both_stores_rank_alike(tmp_path: Path, qdrant: Qdrant) -> None:
     points = [point(chunk_id, text) for chunk_id, text in TEXTS.items()]
     edge = create_edge(tmp_path / "edge", 26)
-    server = create_collection(QdrantClient(":memory:"), "alike", 26)
+    server = create(qdrant, qdrant.name)
     edge.upsert(points)
     server.upsert(points)
     for question in ("debian packages", "login shell of a user", "fedora", "nothing of the kind"):
@@ -136,8 +150,9 @@ def test_a_missing_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(StepladderError, match="cannot open the index") as caught:
         open_edge(tmp_path / "nothing")
     assert "dvc repro" in caught.value.remedy
-    with pytest.raises(StepladderError, match="no such collection"):
-        open_collection(QdrantClient(":memory:"), "nothing")
+    with pytest.raises(StepladderError, match="no such collection") as caught:
+        open_collection(QdrantClient(":memory:"), "nothing", "demo")
+    assert "`dvc repro --force --single-item index@demo`" in caught.value.remedy
 
 
 def test_edge_refuses_a_folder_in_use(tmp_path: Path) -> None:
@@ -146,14 +161,14 @@ def test_edge_refuses_a_folder_in_use(tmp_path: Path) -> None:
         create_edge(tmp_path / "edge", 26)
 
 
-def test_publish_switches_the_alias_to_a_new_version() -> None:
-    client = QdrantClient(":memory:")
-    create_collection(client, "task-1", 26).upsert([point("apt#", TEXTS["apt#"])])
-    create_collection(client, "task-2", 26).upsert([point("dnf#", TEXTS["dnf#"])])
-    publish(client, "task", "task-1")
-    assert open_collection(client, "task").ids() == ["apt#"]
-    publish(client, "task", "task-2")
-    assert open_collection(client, "task").ids() == ["dnf#"]
+def test_publish_switches_the_alias_to_a_new_version(qdrant: Qdrant) -> None:
+    client, task = qdrant.connect(), qdrant.name
+    create(qdrant, f"{task}-1").upsert([point("apt#", TEXTS["apt#"])])
+    create(qdrant, f"{task}-2").upsert([point("dnf#", TEXTS["dnf#"])])
+    publish(client, task, f"{task}-1")
+    assert open_collection(client, task).ids() == ["apt#"]
+    publish(client, task, f"{task}-2")
+    assert open_collection(client, task).ids() == ["dnf#"]
 
 
 def test_an_unreachable_server_says_so() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 import zlib
 
 import pytest
@@ -21,6 +23,31 @@ def test_names_give_their_parts_and_the_whole() -> None:
         "v2",
     ]
     assert terms("__init__") == ["init"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Größe: 5 m²", ["grösse", "5", "m2"]),
+        ("GRÖSSE", ["grösse"]),
+        ("Настройка сети", ["настройка", "сети"]),
+        ("हिन्दी में", ["हिन्दी", "में"]),
+        ("日本のnginx設定", ["日", "本", "の", "nginx", "設", "定"]),
+        ("größe_max", ["grösse", "max", "grösse_max"]),
+    ],
+)
+def test_words_of_all_scripts_are_terms(text: str, expected: list[str]) -> None:
+    assert terms(text) == expected
+    assert terms(unicodedata.normalize("NFD", text)) == expected
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_in_ascii_nothing_changed(text: str) -> None:
+    before = []
+    for word in re.findall(r"[a-z0-9_]+", text.lower()):
+        parts = [part for part in word.split("_") if part]
+        before += [*parts, *(["_".join(parts)] if len(parts) > 1 else [])]
+    assert terms(text) == before
 
 
 def test_document_weights_follow_bm25() -> None:

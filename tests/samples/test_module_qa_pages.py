@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stepladder.data.headings import section_ids
-from stepladder.data.headings import slug as evidence_slug
 from stepladder.samples.module_qa.documents import read_modules
-from stepladder.samples.module_qa.pages import option_evidence, page, slug
+from stepladder.samples.module_qa.pages import option_evidence, page
 
 PAGE = """\
 # acme.tools.fetch_box
@@ -41,8 +40,3 @@ def test_every_option_has_a_section_that_evidence_can_name(wheel: Path) -> None:
         sections = section_ids(module.fqcn, page(module))
         assert {option_evidence(module, option) for option in module.options} <= sections
         assert module.fqcn in sections
-
-
-def test_evidence_is_slugged_as_the_checks_slug_it() -> None:
-    for heading in ("backup", "Force-Basic auth", "_raw", "x.y (z)"):
-        assert slug(heading) == evidence_slug(heading)

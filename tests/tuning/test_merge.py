@@ -7,8 +7,9 @@ import pytest
 from stepladder.errors import StepladderError
 from stepladder.settings import Tuning
 from stepladder.tuning.merge import merge
-from stepladder.tuning.rows import TrainingRow
+from stepladder.tuning.rows import TrainingRow, load_tokenizer, tokenise
 from stepladder.tuning.train import train
+from tests.tuning.conftest import ASKED, SYSTEM
 
 
 def test_the_merged_model_says_what_base_and_adapter_say(tiny_llama: Path, tmp_path: Path) -> None:
@@ -31,6 +32,20 @@ def test_the_merged_model_says_what_base_and_adapter_say(tiny_llama: Path, tmp_p
         assert not torch.allclose(adapted, plain, atol=1e-3)
     tokenizers = [AutoTokenizer.from_pretrained(path) for path in (tiny_llama, tmp_path / "merged")]
     assert tokenizers[0].chat_template == tokenizers[1].chat_template
+
+
+def test_the_merged_model_reads_chats_as_the_base_does(
+    real_llama: Path, real_rows: list[TrainingRow], tmp_path: Path
+) -> None:
+    train(real_llama, real_rows, Tuning(rank=4, batch_size=4, bucket=8), 0, tmp_path, lambda _: None)
+    merge(real_llama, tmp_path / "adapter", tmp_path / "merged", "bfloat16")
+
+    base, merged = (load_tokenizer(folder) for folder in (real_llama, tmp_path / "merged"))
+    assert merged.chat_template == base.chat_template
+    assert (merged.eos_token_id, merged.pad_token_id) == (base.eos_token_id, base.pad_token_id)
+    for asked, answer in ASKED.items():
+        turns = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked}]
+        assert tokenise(merged, turns, answer) == tokenise(base, turns, answer)
 
 
 def test_a_missing_adapter_is_named(tiny_llama: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepladder.tuning.packing import pack, plan_batches
-from stepladder.tuning.rows import TrainingRow
+from stepladder.tuning.rows import TrainingRow, load_tokenizer
+from tests.tuning.conftest import ASKED, SYSTEM
 
 ids = st.lists(st.integers(0, 9), min_size=1, max_size=12)
 rows_of = st.lists(st.builds(TrainingRow, ids, ids), min_size=1, max_size=5)
@@ -62,8 +63,39 @@ def test_each_epoch_reads_every_row_once_in_another_order() -> None:
     assert steps != plan_batches(10, 4, 2, seed=1)
 
 
+def test_of_real_chats_the_prefix_is_the_system_prompt_and_all_else_is_kept(
+    real_llama: Path, real_rows: list[TrainingRow]
+) -> None:
+    tokenizer = load_tokenizer(real_llama)
+    batch = pack(real_rows, 8)
+    shared = batch.layout.shared
+    assert tokenizer.decode(batch.input_ids[0, :shared]) == (
+        f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
+    )
+    assert batch.layout.used == sum(row.tokens - shared for row in real_rows) + shared
+    for number, (row, asked) in enumerate(zip(real_rows, ASKED, strict=True)):
+        ids = batch.input_ids[0, batch.layout.source[number, : row.tokens]]
+        assert ids.tolist() == row.prompt_ids + row.answer_ids
+        assert f"{asked}<|im_end|>\n<|im_start|>assistant\n{ASKED[asked]}<|im_end|>" in tokenizer.decode(ids)
+
+
+def test_packed_real_chats_give_the_loss_and_gradients_of_rows_one_by_one(
+    real_llama: Path, real_rows: list[TrainingRow]
+) -> None:
+    require_the_same_gradients(real_llama, real_rows, lean=True)
+
+
 @pytest.mark.parametrize("lean", [False, True])
 def test_packed_rows_give_the_loss_and_gradients_of_rows_one_by_one(tiny_llama: Path, lean: bool) -> None:
+    rows = [
+        TrainingRow([5, 6, 7, 20, 21], [30, 31]),
+        TrainingRow([5, 6, 7, 22], [32, 33, 34]),
+        TrainingRow([5, 6, 7, 23, 24, 25, 26], [35]),
+    ]
+    require_the_same_gradients(tiny_llama, rows, lean=lean)
+
+
+def require_the_same_gradients(llama: Path, rows: list[TrainingRow], *, lean: bool) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -71,15 +103,9 @@ def test_packed_rows_give_the_loss_and_gradients_of_rows_one_by_one(tiny_llama: 
     from stepladder.tuning import adapters
     from stepladder.tuning.attention import register_packed_attention
 
-    rows = [
-        TrainingRow([5, 6, 7, 20, 21], [30, 31]),
-        TrainingRow([5, 6, 7, 22], [32, 33, 34]),
-        TrainingRow([5, 6, 7, 23, 24, 25, 26], [35]),
-    ]
-
     def gradients(attention: str) -> tuple[float, dict[str, torch.Tensor]]:
         torch.manual_seed(1)
-        base = AutoModelForCausalLM.from_pretrained(tiny_llama, attn_implementation=attention)
+        base = AutoModelForCausalLM.from_pretrained(llama, attn_implementation=attention)
         model = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
         if attention == "sdpa":
             losses = []

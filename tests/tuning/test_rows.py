@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from stepladder.errors import StepladderError
 from stepladder.knowledge.chunk import Chunk
-from stepladder.models import PACKAGED_BASE
 from stepladder.prompting.context import fit_context
 from stepladder.tasks import Example
 from stepladder.tuning.rows import TrainingRow, contexts_for_training, fit_budget, load_tokenizer, tokenise
@@ -184,11 +183,8 @@ def test_gold_longer_than_the_budget_stands_alone() -> None:
     assert context.answerable
 
 
-@pytest.mark.slow
-def test_the_real_tokenizer_reads_a_conversation_as_the_chat_template_writes_it() -> None:
-    if not PACKAGED_BASE.is_dir():
-        pytest.skip("the base model is not there: make setup")
-    tokenizer = load_tokenizer(PACKAGED_BASE)
+def test_the_real_tokenizer_reads_a_conversation_as_the_chat_template_writes_it(real_llama: Path) -> None:
+    tokenizer = load_tokenizer(real_llama)
     asked = [{"role": "system", "content": "Answer."}, {"role": "user", "content": 'acl = "private"\n  x: 1'}]
     answer = '{"security":[],"cost":[]}'
     row = tokenise(tokenizer, asked, answer)

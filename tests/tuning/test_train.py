@@ -58,6 +58,13 @@ def test_it_learns_and_says_how_far_it_is(tiny_llama: Path, tmp_path: Path) -> N
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (4, 8, "LORA")
 
 
+def test_it_learns_from_real_chats(real_llama: Path, real_rows: list[TrainingRow], tmp_path: Path) -> None:
+    result = train(real_llama, real_rows, TUNING, 0, tmp_path, ignore)
+    assert result.steps == 3
+    assert result.tokens == 3 * sum(row.tokens for row in real_rows)
+    assert result.losses[-1] < result.losses[0] < math.inf
+
+
 def test_faster_b_matrices_learn_more_from_the_same_steps(tiny_llama: Path, tmp_path: Path) -> None:
     slow = TUNING.model_copy(update={"learning_rate": 0.002})
     fast = slow.model_copy(update={"lora_plus_ratio": 8.0})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from stepladder.samples.module_qa.documents import Module, Option
 from stepladder.samples.module_qa.markup import leading_sentences
+from stepladder.slugs import slug
 
 # An option must fit one chunk with its heading path and facts (96 tokens of the embedder): a second chunk
 # of the same option would take a place among the few that are retrieved, and hold no facts.
@@ -51,8 +50,3 @@ def _short(text: str) -> str:
 def option_evidence(module: Module, option: Option) -> str:
     """The id of the option's chunk: page id, then the slugs of its headings below the title."""
     return f"{module.fqcn}#options/{slug(option.name)}"
-
-
-def slug(heading: str) -> str:
-    """A heading in lower case, each run of other characters than letters, digits and ``_`` as one ``-``."""
-    return re.sub(r"[^a-z0-9_]+", "-", heading.lower()).strip("-")
