@@ -17,7 +17,7 @@ from stepladder.ladder.form import Verdict
 from stepladder.ladder.markdown import summary
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
-from stepladder.releases import OUTCOMES, VERDICT, Release, freeze, register, short, use_mlflow
+from stepladder.releases import OUTCOMES, VERDICT, Release, freeze, is_registered, register, short, use_mlflow
 from stepladder.signing import is_signed, signature_path
 from stepladder.stages.prune import prune
 from stepladder.stages.rungs import adapter_record, all_outcomes, dev_scores, index_version, plan_of
@@ -133,20 +133,21 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
     plan = plan_of(workspace, name, verdict.rung)
     release = _release(workspace, name, plan, digest)
     folder = workspace.releases / short(release.digest)
-    freeze(
-        release,
-        folder,
-        task=workspace.root / "tasks" / name,
-        files={
-            VERDICT: workspace.verdict(name),
-            "report.html": workspace.report(name),
-            OUTCOMES: _outcomes(workspace, name, plan),
-            **{beside.name: beside for beside in _signature(workspace, name)},
-        },
-        # Where a server holds the index, this is the manifest, which names the version's collection.
-        index=workspace.index(name) if plan.retrieval else None,
-        adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
-    )
+    if not is_registered(release, folder):
+        freeze(
+            release,
+            folder,
+            task=workspace.root / "tasks" / name,
+            files={
+                VERDICT: workspace.verdict(name),
+                "report.html": workspace.report(name),
+                OUTCOMES: _outcomes(workspace, name, plan),
+                **{beside.name: beside for beside in _signature(workspace, name)},
+            },
+            # Where a server holds the index, this is the manifest, which names the version's collection.
+            index=workspace.index(name) if plan.retrieval else None,
+            adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
+        )
     keep_base(release.base, release.base_digest)
     return register(folder, release, summary(verdict), run_id)
 
