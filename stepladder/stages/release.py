@@ -53,9 +53,12 @@ def run(workspace: Workspace, name: str) -> str | None:
 
 
 def _log_looks(workspace: Workspace, name: str, verdict: Verdict) -> None:
-    """Log what bare `dvc repro` looked at since; the present look is in the climb's own run."""
+    """Log what bare `dvc repro` looked at since; the present look is in the climb's own run.
+
+    Other tasks' looks are left to their own runs: the present one of each is in one of those.
+    """
     present = look_of(name, all_outcomes(workspace, name), verdict.rule.model_dump(mode="json"))
-    for look in noted_looks(workspace.looks):
+    for look in [one for one in noted_looks(workspace.looks) if one.task == name]:
         if look.key != present.key:
             log_look(look)
         forget_look(workspace.looks, look)

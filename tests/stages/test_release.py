@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stepladder.evaluation.looks import Look, look_of, note_look, noted_looks
 from stepladder.evaluation.variants import Choice
 from stepladder.files import write_json, write_jsonl, write_text, writing
 from stepladder.knowledge.build import build_index
@@ -17,7 +18,7 @@ from stepladder.prompting.compose import Plan
 from stepladder.releases import fetch, require_contents, short
 from stepladder.settings import load_settings
 from stepladder.stages import release as stage
-from stepladder.stages.release import _climb, _register
+from stepladder.stages.release import _climb, _log_looks, _register
 from stepladder.stages.workspace import Workspace, outcomes_file, save
 from tests.knowledge.conftest import WordEmbedder
 from tests.ladder.conftest import SPEC, make_evidence, make_outcomes
@@ -25,6 +26,9 @@ from tests.ladder.conftest import SPEC, make_evidence, make_outcomes
 PARAMETERS = Path(__file__).parents[2] / "params.yaml"
 TASK = "module-qa"
 PAGES = {"apt": "# apt\n\nInstalls debian packages.", "dnf": "# dnf\n\nInstalls fedora packages."}
+VERDICT = decide(make_evidence({"rag": make_outcomes("rag", 0.9)})).model_copy(
+    update={"decision": "promote", "rung": "rag"}
+)
 
 
 def test_a_climb_is_named_by_what_dvc_locked(tmp_path: Path) -> None:
@@ -35,6 +39,27 @@ def test_a_climb_is_named_by_what_dvc_locked(tmp_path: Path) -> None:
         (tmp_path / "dvc.lock").write_text(locked)
         names.append(_climb(workspace))
     assert names[0] == names[2] != names[1]
+
+
+def test_looks_at_another_tasks_cases_are_left_to_its_own_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path, load_settings(PARAMETERS))
+    logged: list[Look] = []
+    monkeypatch.setattr(stage, "log_look", logged.append)
+    earlier: dict[str, Look] = {}
+    for name, score in ((TASK, 0.9), ("terraform-review", 0.8)):
+        said = make_outcomes("rag", score).model_copy(update={"task": name})
+        save(outcomes_file(workspace.base(name), "rag"), said)
+        earlier[name] = look_of(name, {"rag": make_outcomes("rag", score / 2)}, {})
+        note_look(workspace.looks, earlier[name])
+        note_look(workspace.looks, look_of(name, {"rag": said}, VERDICT.rule.model_dump(mode="json")))
+    _log_looks(workspace, TASK, VERDICT)
+    assert logged == [earlier[TASK]]
+    assert {look.task for look in noted_looks(workspace.looks)} == {"terraform-review"}
+    _log_looks(workspace, "terraform-review", VERDICT)
+    assert logged == list(earlier.values())
+    assert noted_looks(workspace.looks) == []
 
 
 @dataclass(frozen=True)
@@ -56,11 +81,9 @@ class Climbed:
         """As a climb does after a new verdict."""
         import mlflow
 
-        evidence = make_evidence({"rag": make_outcomes("rag", 0.9)})
-        verdict = decide(evidence).model_copy(update={"decision": "promote", "rung": "rag"})
-        save(self.workspace.verdict(TASK), verdict)
+        save(self.workspace.verdict(TASK), VERDICT)
         with mlflow.start_run() as run:
-            return _register(self.workspace, TASK, verdict, "v", run.info.run_id)
+            return _register(self.workspace, TASK, VERDICT, "v", run.info.run_id)
 
     @property
     def frozen(self) -> list[Path]:
