@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 
 from stepladder.errors import StepladderError
+from stepladder.failures import without_password
 from stepladder.models import local_folder, require_base
 from stepladder.settings import Engine
 
@@ -120,8 +121,8 @@ def _attach(url: str) -> RunningEngine:
         name = str(answer.json()["data"][0]["id"])
     except (httpx.HTTPError, KeyError, IndexError, ValueError) as error:
         raise StepladderError(
-            f"no OpenAI-compatible server answers: {error}",
-            where=url,
+            f"no OpenAI-compatible server answers: {without_password(str(error))}",
+            where=without_password(url),
             remedy="start it, or set engine.url to null so that Stepladder starts vLLM itself",
             may_pass=True,
         ) from error

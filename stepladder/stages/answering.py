@@ -15,6 +15,7 @@ from stepladder.evaluation.length import require_fitting
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.respond import Named, Responder
 from stepladder.evaluation.summary import summarise
+from stepladder.failures import without_password
 from stepladder.files import digest_value
 from stepladder.hardware import machine
 from stepladder.knowledge.chunk import Chunk
@@ -144,14 +145,16 @@ def responder_for(
 def _generator_digest(settings: Engine, model: str, base: str) -> str:
     """What generates: weights, number format and, where one is attached to, the server."""
     dtype = dtype_of(settings)
-    made_of = {"model": model_digest(base), "dtype": dtype, "server": settings.url if model == base else None}
+    # A new password, or another person's, empties no cache.
+    server = without_password(settings.url) if settings.url and model == base else None
+    made_of = {"model": model_digest(base), "dtype": dtype, "server": server}
     return digest_value(made_of if model == base else {**made_of, "merged_in": dtype})
 
 
 def _hardware(settings: Engine, base: bool) -> str:
     """What the answers come from: this machine, or a server of which only the address is known."""
     if base and settings.url:
-        return f"the server at {settings.url}"
+        return f"the server at {without_password(settings.url)}"
     return f"{machine()}, {dtype_of(settings)}"
 
 
@@ -171,7 +174,8 @@ def _starter(
                 def on_wait(seconds: float) -> None:
                     status.update(f"engine: starting for {model}, {seconds:.0f} s")
 
-                say(f"engine: attaching to {settings.url}" if settings.url else _STARTING.format(model=model))
+                attaching = settings.url and f"engine: attaching to {without_password(settings.url)}"
+                say(attaching or _STARTING.format(model=model))
                 running = stack.enter_context(engine(model, settings, workspace.scratch / "logs", on_wait))
             yield running
 

@@ -58,3 +58,18 @@ def test_a_server_that_was_attached_to_tells_its_own_limit(tiny_llama: Path, tmp
         responder = responder_for(workspace(tmp_path, url=server.url), cache, base, base, None)
         assert responder.respond([LONG])[0].text == "x"
         responder.close()
+
+
+def test_a_servers_password_is_stored_nowhere_and_a_new_one_asks_nothing_again(
+    tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = str(tiny_llama)
+    with stub_server(lambda _: "x") as server, Cache(tmp_path / "r.sqlite") as cache:
+        for password in ("secret", "changed"):
+            url = server.url.replace("//", f"//ann:{password}@")
+            responder = responder_for(workspace(tmp_path, url=url), cache, base, base, None)
+            (said,) = responder.respond([LONG])
+            responder.close()
+            assert said.hardware == f"the server at {server.url}"
+        assert len(server.seen) == 1
+    assert "secret" not in capsys.readouterr().err
