@@ -77,7 +77,7 @@ def engine(
         StepladderError: no model there, port in use, the engine died or was not ready in time.
     """
     if settings.url:
-        yield _attach(settings.url)
+        yield attach(settings.url)
         return
     model = require_base(model)
     port = _take_port(settings.port)
@@ -114,7 +114,12 @@ def address(url: str) -> str:
     return url.rstrip("/").removesuffix("/v1") + "/v1"
 
 
-def _attach(url: str) -> RunningEngine:
+def attach(url: str) -> RunningEngine:
+    """A server that runs already, with the first model that it names.
+
+    Raises:
+        StepladderError: none answers there.
+    """
     base = address(url)
     try:
         answer = httpx.get(f"{base}/models", timeout=10).raise_for_status()

@@ -137,6 +137,11 @@ class Workspace:
         return self.scratch / "looks"
 
     @property
+    def served(self) -> Path:
+        """The model that each attached server served last."""
+        return self.scratch / "served.json"
+
+    @property
     def rates(self) -> Path:
         """Rates measured on this machine."""
         return self.scratch / "rates.json"
