@@ -88,7 +88,7 @@ class Workspace:
         return self.root / "build" / task / "diagnosis.json"
 
     def decision(self, task: str) -> Path:
-        """Whether to train: all of the diagnosis that training depends on."""
+        """Whether to train, and by what: all of diagnosis, sizes and tuning that training depends on."""
         return self.root / "build" / task / "decision.json"
 
     def tuned(self, task: str) -> Path:
