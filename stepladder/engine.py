@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 
 from stepladder.errors import StepladderError
+from stepladder.failures import without_password
 from stepladder.models import local_folder, require_base
 from stepladder.settings import Engine
 
@@ -76,7 +77,7 @@ def engine(
         StepladderError: no model there, port in use, the engine died or was not ready in time.
     """
     if settings.url:
-        yield _attach(settings.url)
+        yield attach(settings.url)
         return
     model = require_base(model)
     port = _take_port(settings.port)
@@ -113,15 +114,20 @@ def address(url: str) -> str:
     return url.rstrip("/").removesuffix("/v1") + "/v1"
 
 
-def _attach(url: str) -> RunningEngine:
+def attach(url: str) -> RunningEngine:
+    """A server that runs already, with the first model that it names.
+
+    Raises:
+        StepladderError: none answers there.
+    """
     base = address(url)
     try:
         answer = httpx.get(f"{base}/models", timeout=10).raise_for_status()
         name = str(answer.json()["data"][0]["id"])
     except (httpx.HTTPError, KeyError, IndexError, ValueError) as error:
         raise StepladderError(
-            f"no OpenAI-compatible server answers: {error}",
-            where=url,
+            f"no OpenAI-compatible server answers: {without_password(str(error))}",
+            where=without_password(url),
             remedy="start it, or set engine.url to null so that Stepladder starts vLLM itself",
             may_pass=True,
         ) from error

@@ -124,11 +124,29 @@ def freeze(
         write_json(draft / "release.json", release.model_dump(mode="json"))
 
 
+def is_registered(release: Release, folder: Path) -> bool:
+    """Whether the registry has this release, whose files are then those that were registered, and no others.
+
+    Some files of an index tell how long a build took, so that a release frozen anew is not quite the one that
+    was registered. Such a copy in ``folder`` is removed: `fetch` gets the registered one.
+    """
+    import mlflow
+
+    client, name = mlflow.MlflowClient(), registered_name(release.task)
+    version = _version_with(client, name, release.digest)
+    if version is None:
+        return False
+    files = client.get_model_version(name, version).tags.get(FILES_TAG)
+    if files and folder.is_dir() and files_digest(folder) != files:
+        shutil.rmtree(folder)
+    return True
+
+
 def register(folder: Path, release: Release, description: str, run_id: str) -> str:
     """Register a frozen release, or find it registered already, and give it alias ``challenger``.
 
     Args:
-        folder: from `freeze`.
+        folder: from `freeze`; not read where the release is registered already.
         release: what is in it.
         description: Markdown, shown on the version's page.
         run_id: the MLflow run that made it.

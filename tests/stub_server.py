@@ -22,6 +22,8 @@ class StubServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
         self.seen: list[dict[str, Any]] = []
+        self.model = "stub"
+        self.lost: list[str] = []  # paths at which nothing is
 
     @property
     def url(self) -> str:
@@ -32,7 +34,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: StubServer
 
     def do_GET(self) -> None:
-        self._reply(200, {"object": "list", "data": [{"id": "stub", "object": "model"}]})
+        if self.path in self.server.lost:
+            self._reply(404, {})
+            return
+        self._reply(200, {"object": "list", "data": [{"id": self.server.model, "object": "model"}]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

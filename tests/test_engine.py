@@ -46,6 +46,20 @@ def test_attaching_to_nothing_says_so(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_what_is_said_of_a_server_that_does_not_serve_has_no_password(tmp_path: Path, answers: bool) -> None:
+    with stub_server(lambda _: "x") as server:
+        place = f"127.0.0.1:{server.server_port}/nothing" if answers else "127.0.0.1:9"
+        server.lost.append("/nothing/v1/models")
+        with (
+            pytest.raises(StepladderError, match="no OpenAI-compatible server") as caught,
+            engine("any", Engine(url=f"http://ann:secret@{place}"), tmp_path),
+        ):
+            pass
+    assert caught.value.where == f"http://{place}"
+    assert "secret" not in str(caught.value)
+
+
 def test_a_model_path_that_is_not_there(tmp_path: Path) -> None:
     missing = str(tmp_path / "nowhere")
     with (

@@ -17,6 +17,7 @@ from stepladder.console import OnProgress
 from stepladder.engine import RunningEngine, tail
 from stepladder.errors import StepladderError
 from stepladder.evaluation.records import Response
+from stepladder.failures import without_password
 from stepladder.files import digest_value
 from stepladder.prompting.compose import Request
 
@@ -190,7 +191,7 @@ async def _complete(client: AsyncOpenAI, engine: RunningEngine, request: Request
     started = time.monotonic()
     answer = await client.chat.completions.create(**engine_body(engine.model, request))
     if answer.usage is None:
-        raise StepladderError("the engine does not report token usage", where=engine.url)
+        raise StepladderError("the engine does not report token usage", where=without_password(engine.url))
     return Response(
         text=answer.choices[0].message.content or "",
         prompt_tokens=answer.usage.prompt_tokens,
@@ -219,7 +220,7 @@ def _explain(failure: APIError, engine: RunningEngine, name: str, done: str) -> 
     log = f":\n{tail(engine.log)}" if engine.log else ""
     return StepladderError(
         f"{what} after {done} responses{log}",
-        where=str(engine.log or engine.url),
+        where=str(engine.log or without_password(engine.url)),
         remedy=f"{remedy}; then run the same command again, the responses are kept",
         may_pass=isinstance(failure, APIConnectionError | InternalServerError),  # a timeout is one, too
     )

@@ -15,7 +15,7 @@ from stepladder.knowledge.chunk import Chunk, chunk_page
 from stepladder.knowledge.edge import create_edge, seal_edge
 from stepladder.knowledge.embed import Embedder, Vectors, encode_cached
 from stepladder.knowledge.index import IndexedChunk
-from stepladder.knowledge.manifest import EmbedderRecord, Manifest, Parameters, Timings
+from stepladder.knowledge.manifest import MANIFEST, EmbedderRecord, Manifest, Parameters, Timings
 from stepladder.settings import Knowledge
 
 
@@ -72,7 +72,7 @@ def build_index(
             index_s=round(time.perf_counter() - started, 3),
         ),
     )
-    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
     return manifest
 
 

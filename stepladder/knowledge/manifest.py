@@ -11,6 +11,8 @@ from stepladder.errors import StepladderError
 from stepladder.files import read_json
 from stepladder.tasks import Strict, explain
 
+MANIFEST = "manifest.json"  # beside the index
+
 
 class EmbedderRecord(Strict):
     """The model that made the dense vectors. ``digest`` covers its files, not the number format."""
@@ -57,7 +59,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         StepladderError: it is missing or not a manifest.
     """
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     try:
         return Manifest.model_validate(read_json(path))
     except ValidationError as error:

@@ -15,6 +15,7 @@ from stepladder.evaluation.length import require_fitting
 from stepladder.evaluation.records import RungOutcomes
 from stepladder.evaluation.respond import Named, Responder
 from stepladder.evaluation.summary import summarise
+from stepladder.failures import without_password
 from stepladder.files import digest_value
 from stepladder.hardware import machine
 from stepladder.knowledge.chunk import Chunk
@@ -23,6 +24,7 @@ from stepladder.knowledge.upkeep import UPKEEP, Upkeep
 from stepladder.models import model_digest
 from stepladder.prompting.compose import Plan
 from stepladder.settings import Engine, Knowledge
+from stepladder.stages.served import require_served, served_model
 from stepladder.stages.workspace import Workspace, load
 from stepladder.tasks import Case, Task
 
@@ -123,45 +125,47 @@ def responder_for(
 ) -> Responder:
     """A responder that starts an engine for ``model`` (a checkpoint merged from ``base``, or the base)."""
     settings = workspace.settings.engine
-    ours = model != base or settings.url is None
+    # A server that runs already serves the base; a merged model needs an engine of its own.
+    url = settings.url if model == base else None
+    served = served_model(workspace, url) if url else None
 
     def fits(prompts: Sequence[Named]) -> None:
-        if ours:  # another server has its own limit and tells it
+        if url is None:  # another server has its own limit and tells it
             require_fitting(prompts, base, settings.max_model_len)
 
     return Responder(
-        model_digest=_generator_digest(settings, model, base),
+        model_digest=_generator_digest(settings, model, base, served),
         adapter_digest=adapter_digest,
         cache=cache,
-        start=_starter(workspace, model, base),
+        start=_starter(workspace, model, url, served),
         concurrency=settings.concurrency,
         timeout_s=settings.request_timeout_s,
         check=fits,
-        hardware=_hardware(settings, model == base),
+        hardware=_hardware(settings, url),
     )
 
 
-def _generator_digest(settings: Engine, model: str, base: str) -> str:
-    """What generates: weights, number format and, where one is attached to, the server."""
+def _generator_digest(settings: Engine, model: str, base: str, served: str | None) -> str:
+    """What generates: weights, number format and, where one is attached to, the server and what it serves."""
     dtype = dtype_of(settings)
-    made_of = {"model": model_digest(base), "dtype": dtype, "server": settings.url if model == base else None}
-    return digest_value(made_of if model == base else {**made_of, "merged_in": dtype})
+    made_of = {"model": model_digest(base), "dtype": dtype, "server": None}
+    if model != base:
+        return digest_value({**made_of, "merged_in": dtype})
+    if settings.url is None:
+        return digest_value(made_of)
+    # A new password, or another person's, empties no cache.
+    return digest_value({**made_of, "server": without_password(settings.url), "served": served})
 
 
-def _hardware(settings: Engine, base: bool) -> str:
+def _hardware(settings: Engine, url: str | None) -> str:
     """What the answers come from: this machine, or a server of which only the address is known."""
-    if base and settings.url:
-        return f"the server at {settings.url}"
-    return f"{machine()}, {dtype_of(settings)}"
+    return f"the server at {without_password(url)}" if url else f"{machine()}, {dtype_of(settings)}"
 
 
 def _starter(
-    workspace: Workspace, model: str, base: str
+    workspace: Workspace, model: str, url: str | None, served: str | None
 ) -> Callable[[], AbstractContextManager[RunningEngine]]:
-    # A server that runs already serves the base; a merged model needs an engine of its own.
-    settings = workspace.settings.engine
-    if model != base:
-        settings = settings.model_copy(update={"url": None})
+    settings = workspace.settings.engine.model_copy(update={"url": url})
 
     @contextmanager
     def start() -> Iterator[RunningEngine]:
@@ -171,8 +175,11 @@ def _starter(
                 def on_wait(seconds: float) -> None:
                     status.update(f"engine: starting for {model}, {seconds:.0f} s")
 
-                say(f"engine: attaching to {settings.url}" if settings.url else _STARTING.format(model=model))
+                attaching = url and f"engine: attaching to {without_password(url)}"
+                say(attaching or _STARTING.format(model=model))
                 running = stack.enter_context(engine(model, settings, workspace.scratch / "logs", on_wait))
+                if url:
+                    require_served(running, served)
             yield running
 
     return start

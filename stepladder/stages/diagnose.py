@@ -21,13 +21,17 @@ from stepladder.ladder.criteria import ask
 from stepladder.ladder.diagnose import Diagnosis, diagnose
 from stepladder.ladder.gaps import shown
 from stepladder.ladder.standing import Standing, standing_of
-from stepladder.ladder.warrant import Means
+from stepladder.ladder.warrant import Means, Warrant
+from stepladder.settings import Settings
 from stepladder.stages.costs import cost_of
 from stepladder.stages.evaluate import PLACES, cheap_rungs
 from stepladder.stages.workspace import Workspace, load, outcomes_in, save
 from stepladder.tasks import Task
 from stepladder.tuning.estimate import Estimate, rough_estimate, training_rate
 from stepladder.tuning.gate import ExampleQuality
+
+# Of `tuning`: for a kill on the way and for estimates; what holds of `by_task` stands in the others.
+_TEACHES_NOTHING = {"checkpoint_every", "cpu_tokens_per_s", "gpu_tokens_per_s", "by_task"}
 
 
 def run(workspace: Workspace, name: str) -> None:
@@ -42,10 +46,24 @@ def run(workspace: Workspace, name: str) -> None:
         diagnosis = _with_pilot(workspace, task, rows, tried, means)
     save(workspace.diagnosis(name), diagnosis)
     # Apart, so that labels and scores that move without changing the decision retrain nothing.
-    warrant = diagnosis.warrant
-    decision = {"train": True} if warrant.train else {"train": False, "reason": warrant.reason}
-    write_json(workspace.decision(name), decision)
+    write_json(workspace.decision(name), decision_of(diagnosis.warrant, workspace.settings, name))
     _tell(name, diagnosis)
+
+
+def decision_of(warrant: Warrant, settings: Settings, name: str) -> dict[str, object]:
+    """Whether to train and, where it is done, what parameters of tuning and sizes hold for the task.
+
+    All that training depends on of these two sections: another task's entry, another hardware's column or
+    what only an estimate goes by retrain nothing.
+    """
+    if not warrant.train:
+        return {"train": False, "reason": warrant.reason}
+    return {
+        "train": True,
+        "train_tokens": settings.size.tokens_to_train(name),
+        "context_tokens": settings.size.context_tokens,
+        "tuning": settings.tuning.of(name).model_dump(mode="json", exclude=_TEACHES_NOTHING),
+    }
 
 
 def failures_with_adapter(workspace: Workspace, name: str) -> Failures:

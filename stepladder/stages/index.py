@@ -1,9 +1,11 @@
 """Build the index version of a task's knowledge, and measure retrieval on the cases."""
 
+import shutil
 from pathlib import Path
 
 from stepladder.console import progress, say
 from stepladder.data.prepare import load_prepared
+from stepladder.errors import StepladderError
 from stepladder.evaluation.retrieval import retrieval_metrics
 from stepladder.files import write_json, writing
 from stepladder.hardware import machine
@@ -11,9 +13,10 @@ from stepladder.knowledge.build import build_index, chunk_pages, publish_index
 from stepladder.knowledge.embed import Embedder, load_embedder
 from stepladder.knowledge.manifest import Manifest
 from stepladder.knowledge.retrieve import open_retriever
+from stepladder.knowledge.same import same_index
 from stepladder.knowledge.upkeep import UPKEEP, Upkeep, mean_query_ms, upkeep_of
 from stepladder.stages.rungs import retrieval_headline
-from stepladder.stages.workspace import Workspace, save
+from stepladder.stages.workspace import Workspace, load, save
 from stepladder.tasks import Task
 
 _DEPTHS = {1, 3, 10}  # and as many as a rung is given
@@ -37,14 +40,21 @@ def run(workspace: Workspace, name: str) -> None:
 def _build(workspace: Workspace, task: Task) -> Manifest:
     settings = workspace.settings
     embedder = load_embedder(settings.models.embedder)
+    before = workspace.index(task.name)
     with (
         workspace.embeddings() as cache,
-        writing(workspace.index(task.name)) as draft,
+        writing(before) as draft,
         progress(f"embed {task.name}", "chunks") as on_progress,
     ):
         manifest = build_index(task.pages, settings.knowledge, embedder, draft, cache, task.name, on_progress)
-        save(draft / UPKEEP, _upkeep(workspace, task, embedder, manifest, draft))
-        # Later stages depend on this file: an index rebuilt from the same chunks makes nothing stale.
+        if _is_measured(before, draft):
+            # As it was, to the byte: its files and what was measured of it would differ with every build,
+            # and the evaluate stage depends on them.
+            shutil.rmtree(draft)
+            shutil.copytree(before, draft)
+        else:
+            save(draft / UPKEEP, _upkeep(workspace, task, embedder, manifest, draft))
+        # The other stages depend on this file: an index rebuilt from the same chunks makes nothing stale.
         write_json(draft / workspace.index_version(task.name).name, {"version": manifest.version})
     timings = manifest.timings
     say(
@@ -52,6 +62,17 @@ def _build(workspace: Workspace, task: Task) -> Manifest:
         f" in {timings.embed_s:.0f} s, version {manifest.version[:12]}"
     )
     return manifest
+
+
+def _is_measured(before: Path, draft: Path) -> bool:
+    """Whether ``before`` is the same index as the one in ``draft``, and was measured on this machine."""
+    if not (before / UPKEEP).is_file() or not same_index(before, draft):
+        return False
+    try:
+        upkeep = load(Upkeep, before / UPKEEP)
+    except StepladderError:  # it is damaged, or of another form
+        return False
+    return upkeep.query_ms > 0 and upkeep.hardware == machine()
 
 
 def _upkeep(workspace: Workspace, task: Task, embedder: Embedder, manifest: Manifest, folder: Path) -> Upkeep:

@@ -19,7 +19,7 @@ from stepladder.ladder.markdown import summary
 from stepladder.model_copies import keep_copy
 from stepladder.models import hub_commit, local_folder, model_digest
 from stepladder.prompting.compose import Plan
-from stepladder.releases import OUTCOMES, VERDICT, Release, freeze, register, short, use_mlflow
+from stepladder.releases import OUTCOMES, VERDICT, Release, freeze, is_registered, register, short, use_mlflow
 from stepladder.signing import is_signed, signature_path
 from stepladder.stages.prune import prune
 from stepladder.stages.rungs import adapter_record, all_outcomes, dev_scores, index_version, plan_of
@@ -55,9 +55,12 @@ def run(workspace: Workspace, name: str) -> str | None:
 
 
 def _log_looks(workspace: Workspace, name: str, verdict: Verdict) -> None:
-    """Log what bare `dvc repro` looked at since; the present look is in the climb's own run."""
+    """Log what bare `dvc repro` looked at since; the present look is in the climb's own run.
+
+    Other tasks' looks are left to their own runs: the present one of each is in one of those.
+    """
     present = look_of(name, all_outcomes(workspace, name), verdict.rule.model_dump(mode="json"))
-    for look in noted_looks(workspace.looks):
+    for look in [one for one in noted_looks(workspace.looks) if one.task == name]:
         if look.key != present.key:
             log_look(look)
         forget_look(workspace.looks, look)
@@ -135,20 +138,21 @@ def _register(workspace: Workspace, name: str, verdict: Verdict, digest: str, ru
     plan = plan_of(workspace, name, verdict.rung)
     release = _release(workspace, name, plan, digest)
     folder = workspace.releases / short(release.digest)
-    freeze(
-        release,
-        folder,
-        task=workspace.root / "tasks" / name,
-        files={
-            VERDICT: workspace.verdict(name),
-            "report.html": workspace.report(name),
-            OUTCOMES: _outcomes(workspace, name, plan),
-            **{beside.name: beside for beside in _signature(workspace, name)},
-        },
-        # Where a server holds the index, this is the manifest, which names the version's collection.
-        index=workspace.index(name) if plan.retrieval else None,
-        adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
-    )
+    if not is_registered(release, folder):
+        freeze(
+            release,
+            folder,
+            task=workspace.root / "tasks" / name,
+            files={
+                VERDICT: workspace.verdict(name),
+                "report.html": workspace.report(name),
+                OUTCOMES: _outcomes(workspace, name, plan),
+                **{beside.name: beside for beside in _signature(workspace, name)},
+            },
+            # Where a server holds the index, this is the manifest, which names the version's collection.
+            index=workspace.index(name) if plan.retrieval else None,
+            adapter=workspace.tuned(name) / "adapter" if plan.tuned else None,
+        )
     _keep_models(release)
     return register(folder, release, summary(verdict), run_id)
 

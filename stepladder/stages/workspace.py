@@ -88,7 +88,7 @@ class Workspace:
         return self.root / "build" / task / "diagnosis.json"
 
     def decision(self, task: str) -> Path:
-        """Whether to train: all of the diagnosis that training depends on."""
+        """Whether to train, and by what: all of diagnosis, sizes and tuning that training depends on."""
         return self.root / "build" / task / "decision.json"
 
     def tuned(self, task: str) -> Path:
@@ -135,6 +135,11 @@ class Workspace:
     def looks(self) -> Path:
         """Looks at cases that no climb has logged in MLflow yet."""
         return self.scratch / "looks"
+
+    @property
+    def served(self) -> Path:
+        """The model that each attached server served last."""
+        return self.scratch / "served.json"
 
     @property
     def rates(self) -> Path:

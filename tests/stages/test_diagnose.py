@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from stepladder.files import read_json, write_json, write_jsonl
 from stepladder.knowledge.upkeep import Upkeep
 from stepladder.ladder.attribution import Tried
 from stepladder.ladder.diagnose import Diagnosis
+from stepladder.ladder.warrant import Warrant
 from stepladder.prompting.compose import Plan
 from stepladder.settings import Settings, load_settings
 from stepladder.stages import diagnose as stage
@@ -109,7 +111,53 @@ def test_the_diagnosis_says_where_the_gap_is_and_what_training_would_take(worksp
     assert (found.quality.given, found.quality.duplicates, found.quality.disputed) == (1201, 1, 1)
     assert 1192 * 40 < found.estimate.tokens <= 1192 * 50, "zero-shot prompts and answers"
     assert found.warrant.train
-    assert read_json(workspace.decision("keys")) == {"train": True}
+    assert read_json(workspace.decision("keys"))["train"] is True
+
+
+def decided(changes: dict[str, Any], train: bool = True) -> dict[str, object]:
+    """The decision by other parameters, named as ``tuning.rank``."""
+    known = copy.deepcopy(PARAMETERS)
+    for name, value in changes.items():
+        *sections, last = name.split(".")
+        section = known
+        for one in sections:
+            section = section[one]
+        section[last] = value
+    warrant = Warrant(train=train, reason="so", overridden=False, checks=[])
+    return stage.decision_of(warrant, Settings.model_validate(known), "terraform-review")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sizes.cpu.cases", 1),
+        ("sizes.cpu.train_tokens", 1),  # the task has a budget of its own
+        ("sizes.gpu.train_tokens", 1),
+        ("sizes.cpu.train_tokens_of.module-qa", 1),
+        ("tuning.by_task.module-qa", {"learning_rate": 1}),
+        ("tuning.batch_size", 9),  # the task has its own
+        ("tuning.checkpoint_every", 1),
+        ("tuning.cpu_tokens_per_s", 1),
+    ],
+)
+def test_what_teaches_the_task_nothing_changes_no_decision(name: str, value: object) -> None:
+    assert decided({name: value}) == decided({})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sizes.cpu.train_tokens_of.terraform-review",
+        "sizes.cpu.context_tokens",
+        "tuning.by_task.terraform-review.batch_size",
+        "tuning.rank",
+        "tuning.gold_rate",
+        "tuning.min_examples",
+    ],
+)
+def test_what_teaches_it_otherwise_trains_again_where_it_is_trained(name: str) -> None:
+    assert decided({name: 1}) != decided({})
+    assert decided({name: 1}, train=False) == decided({}, train=False) == {"train": False, "reason": "so"}
 
 
 def test_a_diagnosis_of_before_is_read(workspace: Workspace) -> None:

@@ -50,6 +50,14 @@ def test_parameters_that_a_stage_names_exist() -> None:
                 section = section[part]
 
 
+def test_training_depends_on_sizes_and_tuning_by_its_decision_alone() -> None:
+    """Whole sections would train every adapter anew for what concerns another task, or none."""
+    training = DAG["finetune"]["do"]
+    assert "build/${item}/decision.json" in training["deps"]
+    assert {"sizes", "tuning"}.isdisjoint(training["params"])
+    assert {"sizes", "tuning", "hardware"} <= set(DAG["diagnose"]["do"]["params"])
+
+
 def test_the_verdict_depends_on_every_part_of_the_task_whose_digest_it_states(tmp_path: Path) -> None:
     for name in ("prompt.md", "cases.jsonl", "examples.jsonl"):
         (tmp_path / name).write_text(name)
