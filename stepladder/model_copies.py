@@ -32,7 +32,7 @@ def keep_copy(folder: Path, digest: str) -> None:
     if _run_with(digest):
         return
     say(f"release: copying the model {folder.name} into MLflow, once")
-    with mlflow.start_run(run_name=f"model {folder.name}", tags={"mlflow.note.content": _NOTE}):
+    with mlflow.start_run(run_name=f"model {folder.name}", tags={"mlflow.note.content": _NOTE}, nested=True):
         mlflow.log_artifacts(str(folder), _ARTIFACTS)
         # Last: what a kill cut short is not taken for a copy.
         mlflow.set_tag(_DIGEST_TAG, digest)

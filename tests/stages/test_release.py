@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
 
 from stepladder.evaluation.looks import Look, look_of, note_look, noted_looks
 from stepladder.evaluation.variants import Choice
-from stepladder.files import write_json, write_jsonl, write_text, writing
+from stepladder.files import digest_folder, write_json, write_jsonl, write_text, writing
 from stepladder.knowledge.build import build_index
 from stepladder.ladder.verdict import decide
+from stepladder.model_copies import fetch_copy
 from stepladder.prompting.compose import Plan
 from stepladder.releases import fetch, require_contents, short
 from stepladder.settings import load_settings
@@ -91,7 +93,7 @@ class Climbed:
 
 
 @pytest.fixture
-def climbed(tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch) -> Climbed:
+def climbed(tmp_path: Path, mlflow_store: Path) -> Climbed:
     settings = load_settings(PARAMETERS)
     base = tmp_path / "base"
     write_json(base / "config.json", {"made for": str(tmp_path)})  # a release of its own for each test
@@ -107,7 +109,6 @@ def climbed(tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch)
     choice = Choice(plan=plan, dev_scores={plan.variant: 1.0}, dev_rows=1)
     save(workspace.base(TASK) / "rag.plan.json", choice)
     save(outcomes_file(workspace.base(TASK), "rag"), make_outcomes("rag", 0.9))
-    monkeypatch.setattr(stage, "keep_base", lambda *_: None)
     made = Climbed(workspace)
     made.build_index(embed_s=1.0)
     return made
@@ -136,3 +137,17 @@ def test_a_copy_that_is_not_the_registered_one_gives_way_to_it(climbed: Climbed)
     found = fetch(TASK, "challenger", climbed.workspace.releases)
     assert found.folder.name == short(found.release.digest) == frozen.name
     require_contents(found, found.files)
+
+
+def test_the_base_model_goes_into_mlflow_with_the_release(climbed: Climbed, tmp_path: Path) -> None:
+    climbed.register()
+    fetch_copy(digest_folder(tmp_path / "base"), tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere/config.json").is_file()
+
+
+def test_a_release_is_registered_though_its_models_cannot_be_kept(
+    climbed: Climbed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stage, "keep_copy", Mock(side_effect=OSError("413 Request Entity Too Large")))
+    assert climbed.register()
+    assert "its models are not in MLflow (413 Request Entity Too Large)" in capsys.readouterr().err
