@@ -11,6 +11,8 @@ from stepladder.console import say
 from stepladder.errors import StepladderError
 from stepladder.files import digest_folder, writing
 
+# Apart from the climbs, whose experiment holds runs that are compared.
+EXPERIMENT = "stepladder-models"
 _DIGEST_TAG = "stepladder.model"
 _ARTIFACTS = "model"
 _NOTE = "A model that releases name, kept for serving machines that do not have it."
@@ -32,7 +34,8 @@ def keep_copy(folder: Path, digest: str) -> None:
     if _run_with(digest):
         return
     say(f"release: copying the model {folder.name} into MLflow, once")
-    with mlflow.start_run(run_name=f"model {folder.name}", tags={"mlflow.note.content": _NOTE}, nested=True):
+    experiment, tags = _experiment(), {"mlflow.note.content": _NOTE}
+    with mlflow.start_run(experiment_id=experiment, run_name=f"model {folder.name}", tags=tags, nested=True):
         mlflow.log_artifacts(str(folder), _ARTIFACTS)
         # Last: what a kill cut short is not taken for a copy.
         mlflow.set_tag(_DIGEST_TAG, digest)
@@ -68,6 +71,13 @@ def fetch_copy(digest: str, folder: Path) -> None:
                 remedy="delete that run, and place the model's folder here by hand",
             )
         fetched.rename(draft)
+
+
+def _experiment() -> str:
+    import mlflow
+
+    known = mlflow.get_experiment_by_name(EXPERIMENT)
+    return str(known.experiment_id if known else mlflow.create_experiment(EXPERIMENT))
 
 
 def _run_with(digest: str) -> str | None:

@@ -89,13 +89,15 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a fresh MLflow store, which is the one in use."""
     import mlflow
 
+    from stepladder.model_copies import EXPERIMENT
     from stepladder.releases import use_mlflow
     from stepladder.settings import Mlflow
 
     folder = tmp_path_factory.mktemp("mlflow")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    mlflow.create_experiment("tests", artifact_location=(folder / "artifacts").as_uri())
+    for name in ("tests", EXPERIMENT):
+        mlflow.create_experiment(name, artifact_location=(folder / "artifacts" / name).as_uri())
     use_mlflow(Mlflow(tracking_uri=f"sqlite:///{folder}/mlflow.db", experiment="tests"))
     os.environ.pop(_TRACKING_URI, None)  # whoever wants this store names it, or is in this process
     yield folder
