@@ -188,8 +188,7 @@ class Loader:
         release = registered.release
         adapter = registered.folder / "adapter"
         merges = not (release.adapter_digest is None or self._has_all or self._hot)
-        # An engine that runs elsewhere has its base there.
-        base = release.base if self._attaches and not merges else self._base(release)
+        base = self._base(release, elsewhere=self._attaches and not merges)
         if release.adapter_digest is None or self._has_all:
             return stack.enter_context(self._engines.running(base, attach=True, adapters=self._hot)), base
         if self._hot:
@@ -199,8 +198,9 @@ class Loader:
         merged = self._merged(base, adapter, release.adapter_digest)
         return stack.enter_context(self._engines.running(merged, attach=False)), merged
 
-    def _base(self, release: Release) -> str:
-        return left_when_over(partial(self._models.base, release), self._go_on)
+    def _base(self, release: Release, *, elsewhere: bool) -> str:
+        find = self._models.base_elsewhere if elsewhere else self._models.base
+        return left_when_over(partial(find, release), self._go_on)
 
     def _merged(self, base: str, adapter: Path, adapter_digest: str) -> str:
         """The base with the adapter merged into it; made once, if there is memory for that and its engine."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from stepladder.errors import StepladderError
@@ -11,7 +12,14 @@ from stepladder.failures import first_line
 from stepladder.files import digest_folder
 from stepladder.knowledge.locate import model_folder
 from stepladder.model_copies import WrongCopyError, fetch_copy
-from stepladder.models import hub_snapshot, require_base
+from stepladder.models import (
+    has_checkpoint,
+    hub_commit,
+    hub_digest,
+    hub_snapshot,
+    local_folder,
+    require_base,
+)
 from stepladder.releases import Release, short
 
 _Stamp = tuple[tuple[str, int, int], ...]
@@ -39,12 +47,24 @@ class Models:
         Raises:
             MachineError: it is neither here nor in MLflow, or is not to be had from the hub.
         """
-        if release.base_revision:
+        revision = release.base_revision or _commit_now(release.base)
+        if revision and hub_digest(release.base, revision) == release.base_digest:
             try:
-                return str(hub_snapshot(release.base, release.base_revision))
+                return str(hub_snapshot(release.base, revision))
             except StepladderError as error:
                 raise MachineError(f"{error.where}: {error.what}") from error
         return self._folder("base model", release.base_digest, lambda: Path(require_base(release.base)))
+
+    def base_elsewhere(self, release: Release) -> str:
+        """What the base model is called of an engine that runs elsewhere, and so has it there.
+
+        Raises:
+            MachineError: a folder of that name is here too, and holds another one: most likely also there.
+        """
+        folder = local_folder(release.base)
+        if folder and has_checkpoint(folder) and self._digest(folder) != release.base_digest:
+            raise MachineError(f"it was made with another base model than the one in {folder}")
+        return release.base
 
     def embedder(self, release: Release, digest: str) -> str:
         """The folder of the embedder that a release's index was built with.
@@ -88,6 +108,13 @@ class Models:
         if known is None or known[0] != stamp:
             known = self._known[folder] = (stamp, digest_folder(folder))
         return known[1]
+
+
+def _commit_now(name: str) -> str | None:
+    """The commit of a base of the hub whose release does not tell it; None where none is known."""
+    with suppress(StepladderError):
+        return None if local_folder(name) else hub_commit(name)
+    return None
 
 
 def _stamp(folder: Path) -> _Stamp:

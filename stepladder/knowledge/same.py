@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from stepladder.errors import StepladderError
 from stepladder.knowledge.chunk import Chunk
 from stepladder.knowledge.edge import open_edge
 from stepladder.knowledge.manifest import MANIFEST, read_manifest
@@ -20,7 +19,7 @@ def same_index(before: Path, folder: Path) -> bool:
         if old.model_copy(update={"timings": new.timings}) != new:
             return False
         return new.collection is not None or _chunks(before) == _chunks(folder)
-    except StepladderError:  # it is damaged, or of another form
+    except Exception:  # it is damaged, or of another form: the binding raises bare Exception
         return False
 
 

@@ -11,6 +11,7 @@ from serving.models import MachineError, Models
 from stepladder.errors import StepladderError
 from stepladder.files import digest_folder
 from stepladder.model_copies import WrongCopyError
+from stepladder.models import hub_digest
 from stepladder.releases import Release
 from tests.test_releases import release
 
@@ -109,9 +110,33 @@ def test_a_copy_that_is_wrong_in_mlflow_is_fetched_once_only(
     assert copies.fetched == 1
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["told", "of a release that does not tell it"])
 def test_a_model_of_the_hub_is_taken_at_the_commit_of_the_release(
-    tmp_path: Path, copies: Copies, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, copies: Copies, monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
-    made = release("t", "p").model_copy(update={"base": "org/model", "base_revision": "1" * 40})
+    commit = "1" * 40
+    names = {"base": "org/model", "base_digest": hub_digest("org/model", commit)}
+    made = release("t", "p").model_copy(update={**names, "base_revision": commit if told else None})
+    monkeypatch.setattr("serving.models.hub_commit", lambda _: ("2" if told else "1") * 40)
     monkeypatch.setattr("serving.models.hub_snapshot", lambda name, commit: tmp_path / name / commit)
-    assert Models(tmp_path).base(made) == str(tmp_path / "org/model" / ("1" * 40))
+    assert Models(tmp_path).base(made) == str(tmp_path / "org/model" / commit)
+
+
+def test_another_commit_than_that_of_the_digest_is_not_taken(tmp_path: Path, copies: Copies) -> None:
+    names = {"base": "org/model", "base_digest": hub_digest("org/model", "1" * 40)}
+    made = release("t", "p").model_copy(update={**names, "base_revision": "2" * 40})
+    with pytest.raises(MachineError, match="no copy of it can be had"):
+        Models(tmp_path).base(made)
+
+
+def test_the_base_of_an_engine_elsewhere_need_not_be_here_but_must_not_be_another(
+    tmp_path: Path, copies: Copies, model: Path
+) -> None:
+    models, made = Models(tmp_path / "copies"), of(model)
+    assert models.base_elsewhere(made) == str(model)
+    (model / "weights").write_bytes(b"22")
+    with pytest.raises(MachineError, match="another base model"):
+        models.base_elsewhere(made)
+    shutil.rmtree(model)
+    assert models.base_elsewhere(made) == str(model)
+    assert copies.fetched == 0
