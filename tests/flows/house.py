@@ -117,6 +117,15 @@ class House:
         body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
         return [one["message"] for one in self.ask("POST", "/logs/filter", body)]
 
+    def all_logs(self, run_id: str) -> list[str]:
+        """``logs`` of a run that has ended, its last line among them: they come in the background."""
+
+        def ended() -> list[str]:
+            told = self.logs(run_id)
+            return told if any(line.startswith("Finished in state") for line in told) else []
+
+        return wait_until(ended, 30, f"the last line of {run_id}")
+
     def tasks(self, run_id: str) -> dict[str, str]:
         """Task runs by name, with the state of each, in the order of their start."""
         found = self.ask("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})

@@ -193,7 +193,7 @@ def test_a_burst_of_events_is_one_climb_of_the_newest_and_is_reproduced_at_a_des
     states = sorted(here.state(one["id"]) for one in asked)
     assert states == ["Cancelled", "Cancelled", "Completed"]
     done = next(one for one in asked if here.state(one["id"]) == "Completed")
-    told = here.logs(done["id"])
+    told = here.all_logs(done["id"])
     assert any(f"of commit {commits[-1]}" in line for line in told)
     assert "train: reading 1 files" in told
     assert list(here.tasks(done["id"])) == ["gather", "train", "judge", "verdict", "keep", "release@tiny"]
@@ -338,7 +338,7 @@ def told_by_watch(here: House) -> list[str]:
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
     }
     runs = [one for one in here.ask("POST", "/flow_runs/filter", body) if one["auto_scheduled"]]
-    lines = [line for one in runs for line in here.logs(one["id"])]
+    lines = [line for one in runs for line in here.all_logs(one["id"])]
     return [line for line in lines if line.startswith("tiny: fresh cases: ")]
 
 
@@ -352,7 +352,7 @@ def test_a_stage_is_run_again_only_where_that_may_help(
     commit(here.project, f"Rule: {rule}")
     started = here.run("climb/climb")
     assert here.await_state(started, *FINAL) == state
-    assert sum(line == "train: reading 1 files" for line in here.logs(started)) == times
+    assert sum(line == "train: reading 1 files" for line in here.all_logs(started)) == times
 
 
 @pytest.mark.skipif(not program("initdb"), reason="without Postgres all of the above ran on SQLite")
