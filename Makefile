@@ -59,7 +59,7 @@ test: setup ## All tests, the end-to-end ones through a real engine included
 	@$(BIN)/python -m pytest -m e2e
 
 .PHONY: check
-check: lint types fast ## Lint, types and fast tests: under two minutes
+check: lint types fast ## Lint, types and fast tests: some two minutes
 
 .PHONY: lint
 lint: $(INSTALLED) ## ruff and import-linter
@@ -73,7 +73,7 @@ types: $(INSTALLED) ## mypy, strict
 
 .PHONY: fast
 fast: $(INSTALLED) ## The tests that load no real model
-	@$(BIN)/python -m pytest -m "not slow and not e2e and not gpu"
+	@$(BIN)/python -m pytest -m "not slow and not e2e and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: format
 format: $(INSTALLED) ## Format and mend what can be mended

@@ -151,6 +151,7 @@ def test_live_answers_are_scored_by_their_corrections() -> None:
     assert measures.score("s", [0.0] * 9, 10, SPEC).is_finding is False
 
 
+@pytest.mark.slow
 def test_a_judged_task_is_scored_by_its_judge_and_corrected_for_its_errors(tmp_path: Path) -> None:
     cases = [Case(id=f"c{i}", input=f"q{i}", reference="r", cluster=f"c{i}") for i in range(20)]
     texts = [f"{'good' if i % 2 else 'bad'} {i}" for i in range(20)]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.serving.house import answering, house_in, wait_until
 from tests.serving.reconciling import WORDS, said_by, shop_in
 from tests.serving.storm import BODY, Storm
@@ -16,6 +18,7 @@ STREAMS = 20
 SWITCHES = "2123132312"  # of three releases, two stay loaded: some are rollbacks, some load anew
 
 
+@pytest.mark.slow
 def test_no_answer_fails_and_none_is_mixed(tmp_path: Path) -> None:
     with house_in(tmp_path) as house:
         shop = shop_in(tmp_path, "1", house.router, latency_s=0.4)
