@@ -19,15 +19,12 @@ def prune(workspace: Workspace) -> None:
     The tracking store must be set up (`stepladder.releases.use_mlflow`): the aliases lie there.
     """
     tasks = workspace.settings.tasks
-    releases = {short(digest) for name in tasks for digest in in_use(name)}
-    _keep(workspace.releases, releases, "releases")
-    built = [adapter_record(workspace, name) for name in tasks]
-    adapters = {record.adapter_digest for record in built if record} | {
-        digest for folder in _folders(workspace.releases) if (digest := read_release(folder).adapter_digest)
-    }
-    wanted = {short(digest) for digest in adapters}
-    merged = {one.name for one in _folders(workspace.merged) if one.name.partition("-")[0] in wanted}
-    _keep(workspace.merged, merged, "merged models")
+    built = (adapter_record(workspace, name) for name in tasks)
+    _keep_releases(
+        workspace,
+        {digest for name in tasks for digest in in_use(name)},
+        {record.adapter_digest for record in built if record},
+    )
 
 
 def keep_only(workspace: Workspace, digests: Collection[str]) -> None:
@@ -37,12 +34,18 @@ def keep_only(workspace: Workspace, digests: Collection[str]) -> None:
         workspace: where the copies are.
         digests: of the releases that may be asked next.
     """
+    _keep_releases(workspace, digests, set())
+    models = {short(digest) for one in _folders(workspace.releases) for digest in _models(one)}
+    _keep(workspace.model_copies, models, "models")
+
+
+def _keep_releases(workspace: Workspace, digests: Collection[str], adapters: set[str]) -> None:
+    """Keep these releases, and the merged models of their adapters and of these."""
     _keep(workspace.releases, {short(digest) for digest in digests}, "releases")
-    folders = _folders(workspace.releases)
-    adapters = {short(digest) for one in folders if (digest := read_release(one).adapter_digest)}
-    merged = {one.name for one in _folders(workspace.merged) if one.name.partition("-")[0] in adapters}
+    released = {read_release(one).adapter_digest for one in _folders(workspace.releases)}
+    wanted = {short(digest) for digest in adapters | released if digest}
+    merged = {one.name for one in _folders(workspace.merged) if one.name.partition("-")[0] in wanted}
     _keep(workspace.merged, merged, "merged models")
-    _keep(workspace.model_copies, {short(digest) for one in folders for digest in _models(one)}, "models")
 
 
 def _models(release: Path) -> Iterator[str]:
